@@ -1,0 +1,255 @@
+// Package store keeps the tables: cases, callbacks, lines, users, secrets, and the outbox that makes a change in them
+// and its event one transaction.
+//
+// Use: Open the database (it brings its schema up to date), give it an Encoder, then write inside Tx and read with
+// Query and QueryRow. A writer that changes a row calls Emit in the same transaction; a relay (Outbox, Sent) later
+// carries what is in the outbox into the stream, at least once.
+//
+// The SQL is written for SQLite with ? for arguments; names are plain, times are Unix milliseconds (INTEGER), booleans
+// are 0 and 1, so that PostgreSQL can serve it too. Each package that keeps tables has a range of migration numbers:
+// 00xx store, 01xx books, 02xx routing, 03xx web and users, 04xx telephony.
+//
+// What it does not do: it holds no business rule, and it is not the log (package sqllog has a file of its own).
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"yingda/intake"
+	"yingda/intake/stream"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Encoder turns an event into bytes (wire.Codec).
+type Encoder interface {
+	Encode(intake.Event) ([]byte, error)
+}
+
+// DB is the office's tables. Writing goes through one connection, so transactions never meet a lock; reading through several.
+type DB struct {
+	write   *sql.DB
+	read    *sql.DB
+	encoder Encoder
+
+	mu     sync.Mutex
+	listen []chan struct{} // told after a transaction that put something in the outbox
+}
+
+// Open opens the SQLite file at path, made when there is none, and brings its schema up to date.
+func Open(ctx context.Context, path string) (*DB, error) {
+	write, err := sql.Open("sqlite", dsn(path, "immediate"))
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	write.SetMaxOpenConns(1)
+	read, err := sql.Open("sqlite", dsn(path, "deferred"))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), write.Close())
+	}
+	read.SetMaxOpenConns(4)
+	d := &DB{write: write, read: read}
+	if err := d.migrate(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("bring %s up to date: %w", path, err), d.Close())
+	}
+	return d, nil
+}
+
+func dsn(path, lock string) string {
+	q := url.Values{"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "cache_size(-8000)"}, "_txlock": {lock}}
+	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
+}
+
+func (d *DB) migrate(ctx context.Context) error {
+	dir, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, d.write, dir, goose.WithAllowOutofOrder(true))
+	if err != nil {
+		return err
+	}
+	_, err = p.Up(ctx)
+	return err
+}
+
+// Close ends it.
+func (d *DB) Close() error { return errors.Join(d.write.Close(), d.read.Close()) }
+
+// UseEncoder sets what Emit encodes with; before that Emit fails.
+func (d *DB) UseEncoder(e Encoder) { d.encoder = e }
+
+// Tx runs f in a transaction: all of it happens when f returns nil, and nothing otherwise.
+func (d *DB) Tx(ctx context.Context, f func(tx *Tx) error) error {
+	raw, err := d.write.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	tx := &Tx{Tx: raw, db: d}
+	defer func() {
+		if p := recover(); p != nil {
+			_ = raw.Rollback()
+			panic(p)
+		}
+	}()
+	if err := f(tx); err != nil {
+		return errors.Join(err, raw.Rollback())
+	}
+	if err := raw.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	if tx.emitted {
+		d.tell()
+	}
+	return nil
+}
+
+// Query reads outside of a transaction.
+func (d *DB) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return d.read.QueryContext(ctx, query, args...)
+}
+
+// QueryRow reads one row outside of a transaction.
+func (d *DB) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
+	return d.read.QueryRowContext(ctx, query, args...)
+}
+
+// Backup writes a copy of the whole database, as of now, to the file at path, which must not exist.
+func (d *DB) Backup(ctx context.Context, path string) error {
+	_, err := d.read.ExecContext(ctx, "VACUUM INTO ?", path)
+	return err
+}
+
+// Tx is a transaction.
+type Tx struct {
+	*sql.Tx
+	db      *DB
+	emitted bool
+}
+
+// Emit puts events into the outbox: they will be in the stream if, and only if, the transaction commits.
+func (t *Tx) Emit(ctx context.Context, events ...intake.Event) error {
+	if t.db.encoder == nil {
+		return errors.New("store: no encoder for the outbox")
+	}
+	for _, e := range events {
+		if err := e.Check(); err != nil {
+			return err
+		}
+		raw, err := t.db.encoder.Encode(e)
+		if err != nil {
+			return fmt.Errorf("encode %s: %w", e.ID(), err)
+		}
+		if _, err := t.ExecContext(ctx, "INSERT INTO outbox (id, at, event) VALUES (?, ?, ?)", e.ID(), Millis(e.Time), raw); err != nil {
+			return fmt.Errorf("outbox %s: %w", e.ID(), err)
+		}
+		t.emitted = true
+	}
+	return nil
+}
+
+// Positions up to which a consumer's effects are in this database; see Tx.SetPosition.
+func (d *DB) Positions(ctx context.Context, group string) ([]stream.Position, error) {
+	rows, err := d.Query(ctx, "SELECT partition, pos FROM positions WHERE grp = ?", group)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []stream.Position
+	for rows.Next() {
+		var p stream.Position
+		if err := rows.Scan(&p.Partition, &p.Offset); err != nil {
+			return nil, err
+		}
+		list = append(list, p)
+	}
+	return list, rows.Err()
+}
+
+// SetPosition notes, in the transaction that holds the effect, how far a consumer has come.
+func (t *Tx) SetPosition(ctx context.Context, group string, p stream.Position) error {
+	_, err := t.ExecContext(ctx, `INSERT INTO positions (grp, partition, pos) VALUES (?, ?, ?)
+		ON CONFLICT (grp, partition) DO UPDATE SET pos = excluded.pos`, group, p.Partition, p.Offset)
+	return err
+}
+
+// Outgoing is an event in the outbox.
+type Outgoing struct {
+	Row   int64
+	ID    string
+	Event []byte
+}
+
+// Outbox gives up to limit events that are not yet known to be in the stream, oldest first.
+func (d *DB) Outbox(ctx context.Context, limit int) ([]Outgoing, error) {
+	rows, err := d.Query(ctx, "SELECT row, id, event FROM outbox ORDER BY row LIMIT ?", limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []Outgoing
+	for rows.Next() {
+		var o Outgoing
+		if err := rows.Scan(&o.Row, &o.ID, &o.Event); err != nil {
+			return nil, err
+		}
+		list = append(list, o)
+	}
+	return list, rows.Err()
+}
+
+// Sent takes the rows up to and including upTo out of the outbox.
+func (d *DB) Sent(ctx context.Context, upTo int64) error {
+	return d.Tx(ctx, func(tx *Tx) error {
+		_, err := tx.ExecContext(ctx, "DELETE FROM outbox WHERE row <= ?", upTo)
+		return err
+	})
+}
+
+// Emitted gives a channel that is told when something new may be in the outbox.
+func (d *DB) Emitted() <-chan struct{} {
+	c := make(chan struct{}, 1)
+	d.mu.Lock()
+	d.listen = append(d.listen, c)
+	d.mu.Unlock()
+	return c
+}
+
+func (d *DB) tell() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range d.listen {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Millis is how a time is kept: Unix milliseconds, and 0 for the zero time.
+func Millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// Time is the way back.
+func Time(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}

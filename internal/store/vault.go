@@ -1,0 +1,74 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// ErrDestroyed is what Secret returns for a secret that was there and has been destroyed on purpose.
+var ErrDestroyed = errors.New("store: the secret has been destroyed")
+
+// Secret gives the secret of that name, 32 bytes, and makes it at random when there is none yet.
+func (d *DB) Secret(ctx context.Context, name string, now time.Time) ([]byte, error) {
+	secret, err := d.secret(ctx, name)
+	if err == nil || !errors.Is(err, sql.ErrNoRows) {
+		return secret, err
+	}
+	fresh := make([]byte, 32)
+	if _, err := rand.Read(fresh); err != nil {
+		return nil, err
+	}
+	err = d.Tx(ctx, func(tx *Tx) error {
+		_, err := tx.ExecContext(ctx, "INSERT INTO vault (name, secret, made) VALUES (?, ?, ?) ON CONFLICT (name) DO NOTHING", name, fresh, Millis(now))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("vault %s: %w", name, err)
+	}
+	return d.secret(ctx, name) // another node may have been first
+}
+
+func (d *DB) secret(ctx context.Context, name string) ([]byte, error) {
+	var secret []byte
+	if err := d.QueryRow(ctx, "SELECT secret FROM vault WHERE name = ?", name).Scan(&secret); err != nil {
+		return nil, err
+	}
+	if len(secret) == 0 {
+		return nil, ErrDestroyed
+	}
+	return secret, nil
+}
+
+// Destroy forgets a secret for ever: what was sealed with it cannot be read again, in log, stream or backup of the log.
+func (d *DB) Destroy(ctx context.Context, name string) error {
+	return d.Tx(ctx, func(tx *Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE vault SET secret = x'' WHERE name = ?", name)
+		return err
+	})
+}
+
+// NextEpoch counts the starts of this node, from 1: the high half of the sequences that it writes from now on.
+func (d *DB) NextEpoch(ctx context.Context) (uint32, error) {
+	var epoch uint64
+	err := d.Tx(ctx, func(tx *Tx) error {
+		var have string
+		err := tx.QueryRowContext(ctx, "SELECT value FROM facts WHERE name = 'epoch'").Scan(&have)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if have != "" {
+			if epoch, err = strconv.ParseUint(have, 10, 31); err != nil {
+				return fmt.Errorf("epoch %q: %w", have, err)
+			}
+		}
+		epoch++
+		_, err = tx.ExecContext(ctx, "INSERT INTO facts (name, value) VALUES ('epoch', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", strconv.FormatUint(epoch, 10))
+		return err
+	})
+	return uint32(epoch), err
+}
