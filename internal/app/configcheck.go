@@ -1,0 +1,152 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"yingda/internal/lines"
+)
+
+// Problem is one thing that is wrong with the configuration: at which key, what, and what would be right.
+type Problem struct {
+	Key  string // dotted, as in the file: "trunks.0.allow"
+	What string
+}
+
+// problems collects them; check reads like a list of rules.
+type problems []Problem
+
+func (p *problems) want(ok bool, key, format string, args ...any) {
+	if !ok {
+		*p = append(*p, Problem{key, fmt.Sprintf(format, args...)})
+	}
+}
+
+// check says everything that is wrong, not only the first thing.
+func (c Config) check() []Problem {
+	var p problems
+	p.want(c.Data != "", "data", "is empty: name a folder, for instance /var/lib/yingda")
+	_, err := time.LoadLocation(c.Office.TimeZone)
+	p.want(err == nil && c.Office.TimeZone != "", "office.time_zone", "%q is no time zone: write an IANA name such as Asia/Shanghai", c.Office.TimeZone)
+	p.want(isWord(c.Office.Node), "office.node", "%q: letters, digits and dashes only, for instance n1", c.Office.Node)
+	p.want(isWord(c.Office.Switchboard), "office.switchboard", "%q: letters, digits and dashes only, for instance main", c.Office.Switchboard)
+	p.want(isListen(c.HTTP.Listen), "http.listen", "%q is no address and port: write for instance 127.0.0.1:8080", c.HTTP.Listen)
+	p.want((c.HTTP.TLSCert == "") == (c.HTTP.TLSKey == ""), "http.tls_cert", "tls_cert and tls_key go together: set both or neither")
+	p.want(c.SIP.UDP == "" || isListen(c.SIP.UDP), "sip.udp", "%q is no address and port: write for instance 192.0.2.10:5060, or leave it empty for none", c.SIP.UDP)
+	p.want(c.SIP.TCP == "" || isListen(c.SIP.TCP), "sip.tcp", "%q is no address and port: write for instance 192.0.2.10:5060, or leave it empty for none", c.SIP.TCP)
+	p.want(c.SIP.UDP != "" || c.SIP.TCP != "", "sip.udp", "sip.udp and sip.tcp are both empty: no call could come in")
+	p.want(c.SIP.Realm != "" && !strings.ContainsAny(c.SIP.Realm, "\"\r\n"), "sip.realm", "%q: a word without quotes", c.SIP.Realm)
+	p.want(c.SIP.MaxCalls > 0, "sip.max_calls", "%d: at least 1", c.SIP.MaxCalls)
+	p.want(c.SIP.Rate > 0, "sip.rate", "%v: more than 0", c.SIP.Rate)
+	if c.SIP.Advertise != "" {
+		_, err := netip.ParseAddr(c.SIP.Advertise)
+		p.want(err == nil, "sip.advertise", "%q is no IP address", c.SIP.Advertise)
+	}
+	c.checkTrunks(&p)
+	if c.Media.Address != "" {
+		_, err := netip.ParseAddr(c.Media.Address)
+		p.want(err == nil, "media.address", "%q is no IP address", c.Media.Address)
+	}
+	p.want(c.Media.PortMin >= 1024 && c.Media.PortMin%2 == 0, "media.port_min", "%d: an even port from 1024 up", c.Media.PortMin)
+	p.want(c.Media.PortMax <= 65535 && c.Media.PortMax >= c.Media.PortMin+3, "media.port_max", "%d: at most 65535 and at least port_min + 3", c.Media.PortMax)
+	p.want(c.Media.Threads >= 0 && c.Media.Threads <= 256, "media.threads", "%d: 0 to 256", c.Media.Threads)
+	c.checkLines(&p)
+	p.want(c.Queue.Strategy == "longest_idle" || c.Queue.Strategy == "fewest_calls", "queue.strategy", "%q: longest_idle or fewest_calls", c.Queue.Strategy)
+	p.want(c.Queue.RingTime >= 5*time.Second && c.Queue.RingTime <= 2*time.Minute, "queue.ring_time", "%s: 5s to 2m", c.Queue.RingTime)
+	p.want(c.Queue.WrapUp >= 0 && c.Queue.WrapUp <= time.Hour, "queue.wrap_up", "%s: 0s to 1h", c.Queue.WrapUp)
+	p.want(c.Queue.Misses >= 1, "queue.misses", "%d: at least 1", c.Queue.Misses)
+	p.want(c.Queue.MaxWait >= 0, "queue.max_wait", "%s: 0s (for ever) or more", c.Queue.MaxWait)
+	p.want(c.Queue.MaxQueue >= 0, "queue.max_queue", "%d: 0 (no limit) or more", c.Queue.MaxQueue)
+	p.want(c.Books.Due > 0, "books.due", "%s: more than 0", c.Books.Due)
+	p.want(c.Books.Tries >= 1, "books.tries", "%d: at least 1", c.Books.Tries)
+	p.want(c.Books.ShortAbandon >= 0, "books.short_abandon", "%s: 0s or more", c.Books.ShortAbandon)
+	p.want(oneOf(c.Log.Level, "debug", "info", "warn", "error"), "log.level", "%q: debug, info, warn or error", c.Log.Level)
+	p.want(oneOf(c.Log.Format, "text", "json"), "log.format", "%q: text or json", c.Log.Format)
+	p.want(c.Stream.Limit >= 10*time.Millisecond, "stream.limit", "%s: at least 10ms", c.Stream.Limit)
+	p.want(c.Stream.Memory >= 1000, "stream.memory", "%d: at least 1000", c.Stream.Memory)
+	return p
+}
+
+func (c Config) checkTrunks(p *problems) {
+	names := map[string]bool{}
+	for i, t := range c.Trunks {
+		key := fmt.Sprintf("trunks.%d.", i)
+		p.want(isWord(t.Name), key+"name", "%q: letters, digits and dashes only", t.Name)
+		p.want(!names[t.Name], key+"name", "%q is there twice", t.Name)
+		names[t.Name] = true
+		p.want(len(t.Allow) > 0, key+"allow", "is empty: name at least one address or network, for instance 192.0.2.0/24")
+		for _, a := range t.Allow {
+			_, err := parsePrefix(a)
+			p.want(err == nil, key+"allow", "%q is no address or network: write for instance 192.0.2.7 or 192.0.2.0/24", a)
+		}
+		p.want(t.Out == "" || isListen(t.Out), key+"out", "%q is no host:port", t.Out)
+		p.want(t.MaxCalls >= 0, key+"max_calls", "%d: 0 (no limit) or more", t.MaxCalls)
+		p.want(t.Rate >= 0, key+"rate", "%v: 0 (no limit) or more", t.Rate)
+	}
+}
+
+func (c Config) checkLines(p *problems) {
+	ids := map[string]bool{}
+	for i, l := range c.Lines {
+		key := fmt.Sprintf("lines.%d.", i)
+		p.want(isWord(l.ID), key+"id", "%q: letters, digits and dashes only", l.ID)
+		p.want(!ids[l.ID], key+"id", "%q is there twice", l.ID)
+		ids[l.ID] = true
+		p.want(l.Name != "", key+"name", "is empty: what do people call this line?")
+		p.want(len(l.Numbers) > 0, key+"numbers", "is empty: which called numbers reach it? * takes any")
+		_, err := lines.ParseHours(l.Hours)
+		p.want(err == nil, key+"hours", "%v", err)
+	}
+}
+
+func oneOf(s string, list ...string) bool {
+	for _, l := range list {
+		if s == l {
+			return true
+		}
+	}
+	return false
+}
+
+func isWord(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for _, r := range s {
+		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+func isListen(s string) bool {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return false
+	}
+	n, err := strconv.Atoi(port)
+	if err != nil || n < 0 || n > 65535 {
+		return false
+	}
+	return host == "" || !strings.ContainsAny(host, " /")
+}
+
+func parsePrefix(s string) (netip.Prefix, error) {
+	if strings.Contains(s, "/") {
+		return netip.ParsePrefix(s)
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	return netip.PrefixFrom(a, a.BitLen()), nil
+}
+
+// ErrConfig is what Load wraps: the configuration cannot be used as it is.
+var ErrConfig = errors.New("configuration")
