@@ -1,0 +1,2 @@
+// Package search says a second time what it is.
+package search
