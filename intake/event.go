@@ -24,7 +24,14 @@ type Event struct {
 	Data         Data
 	Personal     Personal // who it is about and what they said; sealed on the wire
 	Extra        Extra    // fields that this version does not know; kept through a round trip
+
+	// Sealed is the personal part as it was read, when nobody here can open it: its month's secret is destroyed or was never
+	// ours. Personal is then zero, and Sealed goes through us unchanged. Nil for every event that was opened or names no person.
+	Sealed json.RawMessage
 }
+
+// Forgotten says that the event names or describes a person, and that it can no longer be read whom.
+func (e Event) Forgotten() bool { return len(e.Sealed) > 0 }
 
 // ID is subject/sequence: the same event always has the same id, so a repeat is known by it.
 func (e Event) ID() string { return string(e.Subject) + "/" + e.Sequence.String() }
@@ -40,7 +47,8 @@ func (e Event) Contact() ContactID {
 	return ""
 }
 
-// Extra holds what a newer writer added and we do not know.
+// Extra holds what a newer writer added and we do not know, by name. A field that was added inside of a part we know (a line's, an
+// attachment's) is named by its JSON Pointer (RFC 6901) from there: "/attachments/0/colour".
 type Extra struct {
 	Envelope map[string]json.RawMessage
 	Data     map[string]json.RawMessage

@@ -212,5 +212,8 @@ func ParseSequence(s string) (Sequence, error) {
 // ErrInvalid is what Check wraps.
 var ErrInvalid = errors.New("event is not valid")
 
+// ErrLater is wrapped by an error that says nothing about the thing asked for, only that it cannot be had at this moment: try again.
+var ErrLater = errors.New("not to be had now, try again")
+
 // Millis cuts t to what the stream keeps: UTC, milliseconds.
 func Millis(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
