@@ -1,0 +1,245 @@
+package wire
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"yingda/intake"
+)
+
+// maxUpcasts is how many versions of one type may lie between what was written and what we read. More is a circle.
+const maxUpcasts = 32
+
+// Decode reads an event as Encode wrote it, in this version or another. It fails with ErrForm or intake.ErrInvalid for
+// what isn't an event, and with intake.ErrLater when Keys says so.
+func (c *Codec) Decode(raw []byte) (intake.Event, error) {
+	e, personal, err := c.decode(raw)
+	if err != nil {
+		return intake.Event{}, err
+	}
+	if personal != nil {
+		if err := c.open(&e, personal); err != nil && err != errNumber {
+			return intake.Event{}, err
+		}
+	}
+	if err := e.Check(); err != nil {
+		return intake.Event{}, err
+	}
+	return e, nil
+}
+
+// DecodeClear reads an event of another system's history: its type must be one we know, it must satisfy the schema, and its personal
+// part is in clear. PartitionKey may be missing, since only we can make a caller's token: it is then empty, and the caller
+// of DecodeClear sets it before the event goes into a stream. The errors say which member is wrong; they do not
+// repeat a person's data.
+func (c *Codec) DecodeClear(raw []byte) (intake.Event, error) {
+	if err := c.validate(raw); err != nil {
+		return intake.Event{}, err
+	}
+	e, personal, err := c.decode(raw)
+	if err != nil {
+		return intake.Event{}, err
+	}
+	if personal != nil {
+		if list, err := members(personal); err != nil {
+			return intake.Event{}, form("data.personal: %w", err)
+		} else if slices.ContainsFunc(list, func(m member) bool { return m.name == "sealed" }) {
+			return intake.Event{}, form("data.personal is sealed, with a secret that is not ours")
+		}
+		if err := readPersonal(&e, personal); err != nil {
+			return intake.Event{}, err
+		}
+	}
+	whole := e
+	if whole.PartitionKey == "" {
+		whole.PartitionKey = e.Subject.ID()
+	}
+	if err := whole.Check(); err != nil {
+		return intake.Event{}, err
+	}
+	return e, nil
+}
+
+// decode reads all but the personal part, which it gives as it stands; nil when there is none.
+func (c *Codec) decode(raw []byte) (e intake.Event, personal []byte, err error) {
+	if !utf8.Valid(raw) || !json.Valid(raw) {
+		return e, nil, form("not JSON in UTF-8")
+	}
+	list, err := members(raw)
+	if err != nil {
+		return e, nil, err
+	}
+	var data, schema, content []byte
+	attr := map[string]string{}
+	for _, m := range list {
+		switch {
+		case ours[m.name]:
+			s, err := unquote(m.value)
+			if err != nil {
+				return e, nil, form("%s: %w", m.name, err)
+			}
+			if !attribute(s) {
+				return e, nil, form("%s is empty or has control characters", m.name)
+			}
+			attr[m.name] = s
+		case m.name == "data":
+			data = m.value
+		case m.name == "dataschema":
+			schema = m.value
+		case m.name == "datacontenttype":
+			content = m.value
+		default:
+			keep(&e.Extra.Envelope, m.name, m.value)
+		}
+	}
+	if attr["specversion"] != "1.0" {
+		return e, nil, form("specversion is not 1.0")
+	}
+	e.Source, e.Subject, e.PartitionKey = attr["source"], intake.Subject(attr["subject"]), attr["partitionkey"]
+	if e.Time, err = parseTime(attr["time"]); err != nil {
+		return e, nil, err
+	}
+	if e.Sequence, err = intake.ParseSequence(attr["sequence"]); err != nil {
+		return e, nil, form("%w", err)
+	}
+	if attr["id"] != e.ID() {
+		return e, nil, form("id is not subject/sequence")
+	}
+	if attr["type"] == "" {
+		return e, nil, form("no type")
+	}
+	if content != nil {
+		s, err := unquote(content)
+		if err != nil {
+			return e, nil, form("datacontenttype: %w", err)
+		}
+		if s != contentType {
+			keep(&e.Extra.Envelope, "datacontenttype", content)
+		}
+	}
+	t := intake.Type(attr["type"])
+	_, lifted := c.upcasters[t]
+	if _, known := shapes[t]; !known && !lifted {
+		if schema != nil {
+			keep(&e.Extra.Envelope, "dataschema", schema)
+		}
+		personal, err = decodeUnknown(&e, t, data)
+		return e, personal, err
+	}
+	if schema != nil {
+		s, err := unquote(schema)
+		if err != nil {
+			return e, nil, form("dataschema: %w", err)
+		}
+		if s != schemaPrefix+string(t) {
+			keep(&e.Extra.Envelope, "dataschema", schema)
+		}
+	}
+	personal, err = c.decodeData(&e, t, data)
+	return e, personal, err
+}
+
+func decodeUnknown(e *intake.Event, t intake.Type, data []byte) (personal []byte, err error) {
+	e.Data = &intake.Unknown{Name: t}
+	if data == nil || data[0] != '{' {
+		if data != nil {
+			keep(&e.Extra.Envelope, "data", data)
+		}
+		return nil, nil
+	}
+	list, err := members(data)
+	if err != nil {
+		return nil, form("data: %w", err)
+	}
+	for _, m := range list {
+		if m.name == "personal" {
+			personal = present(m.value)
+			continue
+		}
+		keep(&e.Extra.Data, extraName("", m.name), m.value)
+	}
+	return personal, nil
+}
+
+func (c *Codec) decodeData(e *intake.Event, t intake.Type, data []byte) (personal []byte, err error) {
+	if data == nil || data[0] != '{' {
+		return nil, form("data is no object")
+	}
+	list, err := members(data)
+	if err != nil {
+		return nil, form("data: %w", err)
+	}
+	for _, m := range list {
+		if m.name == "personal" {
+			personal = present(m.value)
+		}
+	}
+	if _, old := c.upcasters[t]; old {
+		if t, data, err = c.upcast(t, list); err != nil {
+			return nil, err
+		}
+	}
+	extra := map[string]json.RawMessage{}
+	known, err := shapes[t].split(data, "", extra)
+	if err != nil {
+		return nil, form("data: %w", err)
+	}
+	if len(extra) > 0 {
+		e.Extra.Data = extra
+	}
+	e.Data, _ = intake.New(t)
+	if err := json.Unmarshal(known, e.Data); err != nil {
+		return nil, form("data: %s", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return personal, nil
+}
+
+func (c *Codec) upcast(t intake.Type, list []member) (intake.Type, []byte, error) {
+	data := make(map[string]json.RawMessage, len(list))
+	for _, m := range list {
+		if m.name != "personal" {
+			data[m.name] = m.value
+		}
+	}
+	for range maxUpcasts {
+		up, old := c.upcasters[t]
+		if !old {
+			break
+		}
+		next, err := up(data)
+		if err != nil {
+			return t, nil, form("data of %s cannot be lifted: %w", t, err)
+		}
+		t = next
+	}
+	if _, known := shapes[t]; !known {
+		return t, nil, form("data is lifted to %s, which is not in the catalogue", t)
+	}
+	out := []byte{'{'}
+	for _, name := range slices.Sorted(maps.Keys(data)) {
+		out = appendMember(out, name, data[name])
+	}
+	out = append(out, '}')
+	if !json.Valid(out) {
+		return t, nil, form("what lifted the data to %s wrote no JSON", t)
+	}
+	return t, out, nil
+}
+
+func keep(extra *map[string]json.RawMessage, name string, value []byte) {
+	if *extra == nil {
+		*extra = map[string]json.RawMessage{}
+	}
+	(*extra)[name] = compact(value)
+}
+
+// present is value, or nil when it is null: a personal part that is null names nobody.
+func present(value []byte) []byte {
+	if string(value) == "null" {
+		return nil
+	}
+	return value
+}

@@ -1,0 +1,162 @@
+package wire
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"time"
+
+	"yingda/intake"
+)
+
+// The personal part is sealed with AES-256-GCM (NIST SP 800-38D). The key is HKDF-SHA256 (RFC 5869) of the month's secret with
+// the subject as info, so that a month can be forgotten by destroying one secret and one subject's key can be handed out
+// without another's. The nonce is random; a key seals the events of one subject in one month, far from where random nonces get
+// near each other. The event's id is authenticated beside, so a box can't be moved to another event.
+
+const (
+	sealVersion = "v1"
+	monthLayout = "2006-01"
+)
+
+var personalShape = shapeOf(reflect.TypeFor[intake.PersonalJSON]())
+
+func box(secret []byte, subject intake.Subject) (cipher.AEAD, error) {
+	key, err := hkdf.Key(sha256.New, secret, nil, string(subject), 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+// seal gives the personal part of e as it stands in data, nil when there is none.
+func (c *Codec) seal(e intake.Event, id string) ([]byte, error) {
+	empty := e.Personal.IsZero() && len(e.Extra.Personal) == 0
+	switch {
+	case e.Forgotten() && !empty:
+		return nil, form("%s has a personal part both sealed and in clear", id)
+	case e.Forgotten():
+		if !json.Valid(e.Sealed) {
+			return nil, form("%s has a sealed part that is no JSON", id)
+		}
+		return e.Sealed, nil
+	case empty:
+		return nil, nil
+	}
+	clear, err := clearPersonal(e)
+	if err != nil {
+		return nil, err
+	}
+	month := e.Time.UTC().Format(monthLayout)
+	secret, err := c.keys.Month(month)
+	if err != nil {
+		return nil, fmt.Errorf("wire: no secret of %s to seal %s with: %w", month, id, err)
+	}
+	aead, err := box(secret, e.Subject)
+	if err != nil {
+		return nil, fmt.Errorf("wire: seal %s: %w", id, err)
+	}
+	sealed := make([]byte, aead.NonceSize(), aead.NonceSize()+len(clear)+aead.Overhead())
+	if _, err := io.ReadFull(c.random, sealed); err != nil {
+		return nil, fmt.Errorf("wire: seal %s: %w", id, err)
+	}
+	sealed = aead.Seal(sealed, sealed, clear, []byte(id))
+	out := make([]byte, 0, 64+base64.StdEncoding.EncodedLen(len(sealed)))
+	out = append(out, `{"sealed":"v1","month":"`...)
+	out = append(out, month...)
+	out = append(out, `","box":"`...)
+	out = base64.StdEncoding.AppendEncode(out, sealed)
+	return append(out, `"}`...), nil
+}
+
+func clearPersonal(e intake.Event) ([]byte, error) {
+	clear, err := json.Marshal(e.Personal.Reveal())
+	if err != nil {
+		return nil, form("the personal part of %s cannot be written", e.ID())
+	}
+	return personalShape.join(clear, e.Extra.Personal)
+}
+
+// open reads the sealed personal part raw into e. What it can't open stays in e.Sealed.
+func (c *Codec) open(e *intake.Event, raw []byte) error {
+	list, err := members(raw)
+	if err != nil {
+		return form("data.personal: %w", err)
+	}
+	part := map[string]string{}
+	for _, m := range list {
+		if s, err := unquote(m.value); err == nil {
+			part[m.name] = s
+		}
+	}
+	version, sealed := part["sealed"]
+	if !sealed {
+		return form("data.personal is in clear")
+	}
+	e.Sealed = compact(raw)
+	if version != sealVersion || len(list) != 3 || len(part) != 3 {
+		return nil // by a newer writer: not for us to read
+	}
+	if _, err := time.Parse(monthLayout, part["month"]); err != nil {
+		return nil // Keys may make what it is asked for, so it is asked for months only
+	}
+	sealedBytes, err := base64.StdEncoding.Strict().DecodeString(part["box"])
+	if err != nil {
+		return nil
+	}
+	secret, err := c.keys.Month(part["month"])
+	if errors.Is(err, intake.ErrLater) {
+		return fmt.Errorf("wire: secret of %s: %w", part["month"], err)
+	}
+	if err != nil {
+		return nil
+	}
+	aead, err := box(secret, e.Subject)
+	if err != nil || len(sealedBytes) < aead.NonceSize() {
+		return nil
+	}
+	nonce := sealedBytes[:aead.NonceSize()]
+	clear, err := aead.Open(nil, nonce, sealedBytes[len(nonce):], []byte(e.ID()))
+	if err != nil {
+		return nil // another secret than ours, or a box of another event: whoever it is about, we can't tell
+	}
+	e.Sealed = nil
+	return readPersonal(e, clear)
+}
+
+// readPersonal reads a personal part in clear. Its errors do not repeat it.
+func readPersonal(e *intake.Event, clear []byte) error {
+	extra := map[string]json.RawMessage{}
+	if !json.Valid(clear) || clear[space(clear, 0)] != '{' {
+		return form("data.personal is no object")
+	}
+	known, err := personalShape.split(clear, "", extra)
+	if err != nil {
+		return form("data.personal has a member twice")
+	}
+	var p intake.PersonalJSON
+	if json.Unmarshal(known, &p) != nil {
+		return form("data.personal has a member of the wrong kind")
+	}
+	e.Personal = p.Conceal()
+	if len(extra) > 0 {
+		e.Extra.Personal = extra
+	}
+	if p.Number != "" && e.Personal.Number.IsZero() {
+		return errNumber
+	}
+	return nil
+}
+
+var errNumber = form("data.personal.number is not a telephone number")
