@@ -58,7 +58,7 @@ type Config struct {
 	RingBytes    int           // between a media thread and its recorder; zero: 8 MiB
 	Logger       *slog.Logger  // nil: slog.Default()
 
-	manual bool // tests: no thread is started, the test calls step with its own clock
+	clock func() int64 // tests: no thread is started, the test calls step and owns the clock (ns)
 }
 
 // Remote is what the far side's SDP said about its audio. The zero value is a leg that is sent nothing and expects nothing.

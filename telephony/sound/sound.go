@@ -14,6 +14,7 @@ const Rate = 8000
 const (
 	SilenceA = 0xD5 // A-law, +8
 	SilenceU = 0xFF // µ-law, 0
+	Silence7 = 0xFF // G.722, again and again: ±2 after a moment
 )
 
 // Tables of ITU-T G.711.
