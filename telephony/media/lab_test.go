@@ -199,3 +199,23 @@ func steady(t testing.TB, heard []packet) {
 }
 
 func be32(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
+
+// realPhone is a phone whose leg lives on a plane with its own threads.
+func (b *lab) realPhone(id string) *phone {
+	b.t.Helper()
+	leg, err := b.plane.NewLeg(telephony.LegID(id))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	fd, fdc, port, err := bindPair(loopback, 0)
+	for i := 0; err != nil && i < 100; i++ {
+		fd, fdc, port, err = bindPair(loopback, 0)
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { closeFD(fd); closeFD(fdc) })
+	p := &phone{b: b, leg: leg, fd: fd, fdc: fdc, addr: netip.AddrPortFrom(loopback, port), codec: PCMA, pt: 8, ssrc: uint32(port)}
+	leg.SetRemote(Remote{RTP: p.addr, Codec: PCMA, PayloadType: 8, EventType: 101, Send: true, Receive: true})
+	return p
+}

@@ -275,7 +275,7 @@ func sealChunk(b []byte, kind byte, samples uint16, number uint32, header []byte
 	}
 	nonce := chunkNonce(salt, kind, number)
 	ad := append(append(make([]byte, 0, maxHeader+chunkHead), header...), b[:chunkHead]...)
-	return b[:chunkHead+len(aead.Seal(b[chunkHead:chunkHead], nonce[:], b[chunkHead:], ad))]
+	return aead.Seal(b[:chunkHead], nonce[:], b[chunkHead:], ad)
 }
 
 // chunkCRC covers the header too, so that a chunk of another file is not taken for one of this.
