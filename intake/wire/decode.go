@@ -32,9 +32,9 @@ func (c *Codec) Decode(raw []byte) (intake.Event, error) {
 }
 
 // DecodeClear reads an event of another system's history: its type must be one we know, it must satisfy the schema, and its personal
-// part is in clear. PartitionKey may be missing, since only we can make a caller's token: it is then empty, and the caller
-// of DecodeClear sets it before the event goes into a stream. The errors say which member is wrong; they do not
-// repeat a person's data.
+// part is in clear. partitionkey may be missing, since only we can make a caller's token: it is then the id of the subject, which keeps
+// the events of one subject in order, and whoever knows the token may set it in all of them before they go into a stream.
+// The errors say which member is wrong; they do not repeat a person's data.
 func (c *Codec) DecodeClear(raw []byte) (intake.Event, error) {
 	if err := c.validate(raw); err != nil {
 		return intake.Event{}, err
@@ -53,11 +53,10 @@ func (c *Codec) DecodeClear(raw []byte) (intake.Event, error) {
 			return intake.Event{}, err
 		}
 	}
-	whole := e
-	if whole.PartitionKey == "" {
-		whole.PartitionKey = e.Subject.ID()
+	if e.PartitionKey == "" {
+		e.PartitionKey = e.Subject.ID()
 	}
-	if err := whole.Check(); err != nil {
+	if err := e.Check(); err != nil {
 		return intake.Event{}, err
 	}
 	return e, nil

@@ -62,9 +62,9 @@ func (c *Codec) validate(raw []byte) error {
 }
 
 func (c *Codec) schema(t intake.Type) (*jsonschema.Schema, error) {
-	have := <-c.compiled
-	defer func() { c.compiled <- have }()
-	if s := have[t]; s != nil {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.compiled[t]; s != nil {
 		return s, nil
 	}
 	raw, ok := Schema(t)
@@ -75,7 +75,7 @@ func (c *Codec) schema(t intake.Type) (*jsonschema.Schema, error) {
 	if err != nil {
 		return nil, err
 	}
-	have[t] = s
+	c.compiled[t] = s
 	return s, nil
 }
 

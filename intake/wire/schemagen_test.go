@@ -126,7 +126,7 @@ func schemaOf(docs map[string]string, typ intake.Type, data reflect.Type) object
 			{"time", text(pair{"format", "date-time"})},
 			{"datacontenttype", text()},
 			{"dataschema", text()},
-			{"partitionkey", text(pair{"minLength", 1}, pair{"description", "Order holds within one key. May be missing in an import."})},
+			{"partitionkey", text(pair{"minLength", 1}, pair{"description", "Order holds within one key. May be missing in an import, and is then the id of the subject."})},
 			{"sequence", text(pair{"pattern", "^[0-7][0-9a-f]{15}$"}, pair{"description", "Epoch and count of the subject's one writer, 8 hex digits each."})},
 			{"data", inner},
 		}},

@@ -27,6 +27,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"sync"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -59,9 +60,8 @@ type Codec struct {
 	random    io.Reader
 	upcasters map[intake.Type]Upcaster
 
-	// The schemas that DecodeClear has needed so far; to compile them all would take 30 ms of every start. Whoever holds the map
-	// looks up or compiles one and puts the map back.
-	compiled chan map[intake.Type]*jsonschema.Schema
+	mu       sync.Mutex
+	compiled map[intake.Type]*jsonschema.Schema // those that DecodeClear has needed; to compile all would take 30 ms of every start
 }
 
 // Option changes a codec that is being made.
@@ -75,8 +75,7 @@ func WithUpcaster(from intake.Type, up Upcaster) Option {
 // New makes a codec that seals and opens with the given secrets.
 func New(keys Keys, options ...Option) *Codec {
 	c := &Codec{keys: keys, random: rand.Reader, upcasters: maps.Clone(upcasters),
-		compiled: make(chan map[intake.Type]*jsonschema.Schema, 1)}
-	c.compiled <- map[intake.Type]*jsonschema.Schema{}
+		compiled: map[intake.Type]*jsonschema.Schema{}}
 	for _, o := range options {
 		o(c)
 	}

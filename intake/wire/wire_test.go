@@ -444,7 +444,7 @@ func TestDecodeClear(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e.PartitionKey != "" || e.Personal.Number.Reveal() != "051255501234" || !e.Time.Equal(time.Date(2026, 10, 1, 8, 0, 0, 0, time.UTC)) || e.Extra.Envelope["traceparent"] == nil {
+	if e.PartitionKey != "a" || e.Personal.Number.Reveal() != "051255501234" || !e.Time.Equal(time.Date(2026, 10, 1, 8, 0, 0, 0, time.UTC)) || e.Extra.Envelope["traceparent"] == nil {
 		t.Errorf("read as %+v", e)
 	}
 	test := func(want, old, new string) {
