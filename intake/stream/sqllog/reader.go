@@ -1,0 +1,241 @@
+package sqllog
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"yingda/intake"
+	"yingda/intake/stream"
+)
+
+// look is how often a reader that waits looks for what another program has appended.
+const look = time.Second
+
+// Open is stream.Log's. A group should have one reader at a time: there is one partition, and a second reader would read it
+// as well. It fails with ErrBeyond for a position that the log has not reached.
+func (l *Log) Open(group string, from ...stream.Position) (stream.Reader, error) {
+	if group == "" {
+		return nil, errors.New("sqllog: a group needs a name")
+	}
+	ctx := context.Background()
+	if l.isClosed() {
+		return nil, stream.ErrClosed
+	}
+	r := &reader{log: l, group: group, closed: make(chan struct{})}
+	if len(from) == 0 {
+		pos, err := l.committed(ctx, group)
+		if err != nil {
+			return nil, err
+		}
+		r.pos = pos
+		return r, nil
+	}
+	for _, p := range from {
+		if err := here(p); err != nil {
+			return nil, err
+		}
+		r.pos = max(p.Offset, 0)
+	}
+	if r.pos > 0 {
+		head, err := l.Head(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if r.pos > head.Offset {
+			return nil, fmt.Errorf("%w: %s is at %d, the log ends at %d", ErrBeyond, group, r.pos, head.Offset)
+		}
+	}
+	return r, nil
+}
+
+// here refuses a position of another log.
+func here(p stream.Position) error {
+	if p.Partition != 0 {
+		return fmt.Errorf("sqllog: there is no partition %d", p.Partition)
+	}
+	return nil
+}
+
+// Head is the position of the newest record; Offset −1 when there is none.
+func (l *Log) Head(ctx context.Context) (stream.Position, error) {
+	var head sql.NullInt64
+	if err := l.read.QueryRowContext(ctx, "SELECT max(row) FROM log").Scan(&head); err != nil {
+		return stream.Position{}, l.failure("head of the log", err)
+	}
+	if !head.Valid {
+		return stream.Position{Offset: -1}, nil
+	}
+	return stream.Position{Offset: head.Int64}, nil
+}
+
+// Lag is stream.Log's.
+func (l *Log) Lag(ctx context.Context, group string) (stream.Lag, error) {
+	pos, err := l.committed(ctx, group)
+	if err != nil {
+		return stream.Lag{}, err
+	}
+	head, err := l.Head(ctx)
+	if err != nil || head.Offset <= pos {
+		return stream.Lag{}, err
+	}
+	var at int64
+	if err := l.read.QueryRowContext(ctx, "SELECT at FROM log WHERE row > ? ORDER BY row LIMIT 1", pos).Scan(&at); err != nil {
+		return stream.Lag{}, l.failure("lag", err)
+	}
+	return stream.Lag{Records: head.Offset - pos, Oldest: time.UnixMilli(at).UTC()}, nil
+}
+
+// Subject gives all events of one subject, in the order of their sequences.
+func (l *Log) Subject(ctx context.Context, subject intake.Subject) ([]stream.Record, error) {
+	// '0' comes after '/'. The length leaves out subjects that have this one, and a slash, as their beginning.
+	rows, err := l.read.QueryContext(ctx, "SELECT row, event FROM log WHERE id >= ? AND id < ? AND length(id) = ? ORDER BY id",
+		string(subject)+"/", string(subject)+"0", len([]rune(string(subject)))+1+16)
+	if err != nil {
+		return nil, l.failure("events of one subject", err)
+	}
+	return l.records(rows)
+}
+
+func (l *Log) committed(ctx context.Context, group string) (int64, error) {
+	var pos int64
+	err := l.read.QueryRowContext(ctx, "SELECT pos FROM groups WHERE name = ?", group).Scan(&pos)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, l.failure("position of a group", err)
+	}
+	return pos, nil
+}
+
+// records reads rows of (row, event) and closes them. An event that can't be had now ends the list there, or is the error when
+// there was none before it.
+func (l *Log) records(rows *sql.Rows) ([]stream.Record, error) {
+	defer rows.Close()
+	var list []stream.Record
+	for rows.Next() {
+		var r stream.Record
+		if err := rows.Scan(&r.Offset, &r.Raw); err != nil {
+			return nil, l.failure("read the log", err)
+		}
+		if r.Event, r.Err = l.config.Codec.Decode(r.Raw); r.Err != nil {
+			if errors.Is(r.Err, intake.ErrLater) {
+				if len(list) == 0 {
+					return nil, fmt.Errorf("record %d of the log: %w", r.Offset, r.Err)
+				}
+				return list, nil
+			}
+			r.Event = intake.Event{}
+		}
+		list = append(list, r)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, l.failure("read the log", err)
+	}
+	return list, nil
+}
+
+func (l *Log) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
+}
+
+// failure is stream.ErrClosed when that is why, else err with what we tried.
+func (l *Log) failure(what string, err error) error {
+	if l.isClosed() {
+		return stream.ErrClosed
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+type reader struct {
+	log    *Log
+	group  string
+	pos    int64 // of the last record fetched
+	closed chan struct{}
+}
+
+// Fetch is stream.Reader's. A limit below 1 is 1.
+func (r *reader) Fetch(ctx context.Context, limit int) ([]stream.Record, error) {
+	for {
+		if err := r.over(); err != nil {
+			return nil, err
+		}
+		r.log.mu.Lock()
+		changed := r.log.changed // taken before looking, so that nothing slips between
+		r.log.mu.Unlock()
+		rows, err := r.log.read.QueryContext(ctx, "SELECT row, event FROM log WHERE row > ? ORDER BY row LIMIT ?", r.pos, max(limit, 1))
+		if err != nil {
+			return nil, errors.Join(ctx.Err(), r.log.failure("read the log", err))
+		}
+		list, err := r.log.records(rows)
+		if err != nil {
+			return nil, errors.Join(ctx.Err(), err)
+		}
+		if len(list) > 0 {
+			r.pos = list[len(list)-1].Offset
+			return list, nil
+		}
+		again := time.NewTimer(look)
+		select {
+		case <-changed:
+		case <-again.C:
+		case <-r.log.quit:
+		case <-r.closed:
+		case <-ctx.Done():
+			again.Stop()
+			return nil, ctx.Err()
+		}
+		again.Stop()
+	}
+}
+
+func (r *reader) over() error {
+	select {
+	case <-r.closed:
+		return stream.ErrClosed
+	case <-r.log.quit:
+		return stream.ErrClosed
+	default:
+		return nil
+	}
+}
+
+// Commit is stream.Reader's. It shares the writer's fsync. While the disk does not write it fails with stream.ErrUnwritten and
+// nothing is kept: the records will come again.
+func (r *reader) Commit(ctx context.Context, done ...stream.Position) error {
+	if err := r.over(); err != nil {
+		return err
+	}
+	if len(done) == 0 {
+		return nil
+	}
+	pos := int64(0)
+	for _, p := range done {
+		if err := here(p); err != nil {
+			return err
+		}
+		pos = max(pos, p.Offset)
+	}
+	q := &request{group: r.group, pos: pos, done: make(chan error, 1)}
+	if wait, err := r.log.enter(q); !wait {
+		return err
+	}
+	select {
+	case err := <-q.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close is stream.Reader's.
+func (r *reader) Close() error {
+	select {
+	case <-r.closed:
+	default:
+		close(r.closed)
+	}
+	return nil
+}
