@@ -77,12 +77,11 @@ type published struct {
 
 // lateness counts how late the wheel's slots were, by whole seconds, in steps of a quarter millisecond up to 25 ms.
 type lateness struct {
-	steps   [101]uint32
-	n, bad  uint32
-	max     int64
-	until   int64
-	overAt  int64 // when the last bad second ended
-	tookTen bool
+	steps  [101]uint32
+	n, bad uint32
+	max    int64
+	until  int64
+	overAt int64 // when the last bad second ended
 }
 
 func newThread(p *Plane, now int64) (*thread, error) {
@@ -424,13 +423,13 @@ func (t *thread) unbridge(a, b *Leg) {
 // end closes every leg and recording of the thread.
 func (t *thread) end(now int64) {
 	t.orders(now)
+	for rec := range t.plane.recordingsOf(t) {
+		t.endRecording(rec, now, true)
+	}
 	for _, l := range t.legs {
 		if l != nil {
 			t.closeLeg(l)
 		}
-	}
-	for rec := range t.plane.recordingsOf(t) {
-		t.endRecording(rec, now, true)
 	}
 	for len(t.unsaid) > 0 {
 		t.retell()
