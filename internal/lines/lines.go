@@ -34,6 +34,8 @@ type Line struct {
 	MaxQueue     int      `json:"max_queue,omitempty"`
 	RingS        int      `json:"ring_s,omitempty"`
 	ShortAbandon int      `json:"short_abandon_s,omitempty"`
+	FirstSaidS   int      `json:"first_said_s,omitempty"`  // first sentence to one who waits; 0: 20
+	FirstOfferS  int      `json:"first_offer_s,omitempty"` // the call back is offered after that long; 0: 60
 	Shown        string   `json:"shown,omitempty"` // number that residents see when called back; empty: Number
 	Retired      bool     `json:"retired,omitempty"`
 }
@@ -55,7 +57,7 @@ func (l Line) Check() error {
 	want(l.Switchboard != "", "switchboard is empty")
 	_, err := ParseHours(l.Hours)
 	want(err == nil, "hours: %v", err)
-	want(l.MaxWaitS >= 0 && l.MaxQueue >= 0 && l.RingS >= 0 && l.ShortAbandon >= 0, "a limit is negative")
+	want(l.MaxWaitS >= 0 && l.MaxQueue >= 0 && l.RingS >= 0 && l.ShortAbandon >= 0 && l.FirstSaidS >= 0 && l.FirstOfferS >= 0, "a limit is negative")
 	want(l.RingS == 0 || l.RingS >= 5 && l.RingS <= 120, "ring_s %d: 5 to 120", l.RingS)
 	if len(wrong) > 0 {
 		return fmt.Errorf("line %s: %s", l.ID, strings.Join(wrong, "; "))
