@@ -11,9 +11,6 @@ import (
 	"yingda/intake/stream"
 )
 
-// look is how often a reader that waits looks for what another program has appended.
-const look = time.Second
-
 // Open is stream.Log's. A group should have one reader at a time: there is one partition, and a second reader would read it
 // as well. It fails with ErrBeyond for a position that the log has not reached.
 func (l *Log) Open(group string, from ...stream.Position) (stream.Reader, error) {
@@ -177,7 +174,7 @@ func (r *reader) Fetch(ctx context.Context, limit int) ([]stream.Record, error) 
 			r.pos = list[len(list)-1].Offset
 			return list, nil
 		}
-		again := time.NewTimer(look)
+		again := time.NewTimer(r.log.config.test.look) // another program may have appended
 		select {
 		case <-changed:
 		case <-again.C:

@@ -61,6 +61,7 @@ type hooks struct {
 	beforeCommit func()
 	pause        time.Duration // the first pause before another try; 0: 50 ms
 	remake       time.Duration // between looks whether the ballast can be made; 0: 30 s
+	look         time.Duration // between a reader's looks for what another program has appended; 0: 1 s
 }
 
 // What a State says is wrong.
@@ -155,6 +156,7 @@ func Open(ctx context.Context, path string, config Config) (*Log, error) {
 	config.Ballast = or(config.Ballast, 64<<20)
 	config.test.pause = or(config.test.pause, 50*time.Millisecond)
 	config.test.remake = or(config.test.remake, 30*time.Second)
+	config.test.look = or(config.test.look, time.Second)
 	if config.Now == nil {
 		config.Now = time.Now
 	}

@@ -6,11 +6,14 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,6 +39,7 @@ func small(c Config) Config {
 	c.Limit = or(c.Limit, 20*time.Second)
 	c.Ballast = or(c.Ballast, -1)
 	c.test.pause = or(c.test.pause, time.Millisecond)
+	c.test.look = or(c.test.look, time.Hour) // so that a reader that isn't woken is found
 	c.test.remake = or(c.test.remake, time.Millisecond)
 	return c
 }
@@ -150,7 +154,8 @@ func TestHeadSizeBackup(t *testing.T) {
 
 func TestTwoPrograms(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log.db")
-	a, b := openLog(t, path, Config{}), openLog(t, path, Config{})
+	c := Config{test: hooks{look: 10 * time.Millisecond}}
+	a, b := openLog(t, path, c), openLog(t, path, c)
 	r, err := a.Open("g")
 	must(t, err)
 	for n := range 20 {
@@ -220,5 +225,46 @@ func TestWrongPositions(t *testing.T) {
 	}
 	if list := ids(t, l); !slices.Equal(list, []string{streamtest.Event("a", 1).ID()}) {
 		t.Errorf("the log has %v", list)
+	}
+}
+
+// TestSettings reads back what durability hangs on: a kill alone would not show that it is missing.
+func TestSettings(t *testing.T) {
+	l := openLog(t, filepath.Join(t.TempDir(), "log.db"), Config{})
+	must(t, l.Append(t.Context(), streamtest.Event("a", 1)))
+	p := &pen{log: l}
+	must(t, p.open())
+	defer p.close()
+	for pragma, want := range map[string]string{"synchronous": "2", "journal_mode": "wal"} {
+		var have string
+		must(t, p.conn.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&have))
+		if have != want {
+			t.Errorf("%s is %s, want %s", pragma, have, want)
+		}
+	}
+}
+
+// TestShared: what gathers while one commit runs goes with the next, all of it.
+func TestShared(t *testing.T) {
+	const appenders = 200
+	hold := make(chan struct{})
+	var commits atomic.Int64
+	l := openLog(t, filepath.Join(t.TempDir(), "log.db"), Config{test: hooks{beforeCommit: func() {
+		commits.Add(1)
+		<-hold
+	}}})
+	var wg sync.WaitGroup
+	for n := range appenders {
+		wg.Go(func() {
+			if err := l.Append(t.Context(), streamtest.Event(fmt.Sprint(n), 1)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	waitFor(t, "all to be in the queue", func() bool { return l.State().Waiting == appenders })
+	close(hold)
+	wg.Wait()
+	if n := commits.Load(); n > 2 {
+		t.Errorf("%d appends took %d commits, want 2", appenders, n)
 	}
 }
