@@ -84,7 +84,6 @@ type LegStats struct {
 	Bad                      uint64 // no RTP, wrong version, unknown payload type, wrong length
 	Foreign                  uint64 // not from the latched source, or of an SSRC that is not the current one
 	TooMany                  uint64 // over the cap of 300 packets a second
-	Unspeakable              uint64 // no way from this codec to the other leg's
 	SendErrors               uint64
 	Lost                     int64   // of the far side's packets, by its sequence numbers (RFC 3550 A.3)
 	JitterMS                 float64 // RFC 3550 A.8
