@@ -40,6 +40,8 @@ type Analyzer struct {
 	region   string
 	sounds   *sounds
 	synonyms synonyms
+	bySound  map[string][]string // words of synonyms by their folded syllables
+	byChar   map[rune][]string   // words of synonyms by their characters
 	fillers  map[string]bool
 }
 
@@ -49,7 +51,24 @@ func NewAnalyzer(c AnalyzerConfig) (*Analyzer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Analyzer{c.Region, s, newSynonyms(c.Synonyms), newFillers()}, nil
+	a := &Analyzer{region: c.Region, sounds: s, synonyms: newSynonyms(c.Synonyms), bySound: map[string][]string{}, byChar: map[rune][]string{}, fillers: newFillers()}
+	for w := range a.synonyms {
+		for _, r := range w {
+			if len([]rune(w)) > 1 && !slices.Contains(a.byChar[r], w) {
+				a.byChar[r] = append(a.byChar[r], w)
+			}
+		}
+		if key := a.nameSound(normalise(w, maxWord)); key != "" {
+			a.bySound[key] = append(a.bySound[key], w)
+		}
+	}
+	for _, words := range a.bySound {
+		slices.Sort(words)
+	}
+	for _, words := range a.byChar {
+		slices.Sort(words)
+	}
+	return a, nil
 }
 
 // analysisVersion grows when documents are cut in another way, so that an index made before is known to be old.

@@ -18,7 +18,7 @@ const (
 // Explain says where a document that was found matches and why, the strongest reason first. Whoever's number, name or
 // address it is, is masked in it. The index only finds; this looks at the document itself, so all indexes explain alike.
 func (a *Analyzer) Explain(p Plan, d *Document) ([]Highlight, []Why) {
-	if len(p.Clauses) == 0 {
+	if len(p.Concepts) == 0 {
 		return nil, []Why{WhyFilter}
 	}
 	var lights []Highlight
@@ -229,6 +229,9 @@ func explainNumber(p Plan, d *Document, seen map[Why]bool, lights []Highlight) [
 		numberFields(f, n)
 	}
 	hit := slices.ContainsFunc(f[FieldNumber], func(t string) bool { _, ok := p.terms[FieldNumber][t]; return ok })
+	for t := range p.terms[FieldNumberPart] { // a part of four digits
+		hit = hit || slices.Contains(f[FieldNumberPart], t)
+	}
 	for _, c := range p.all {
 		hit = hit || c.Field == FieldNumberPart && len(f[FieldNumberPart]) > 0 &&
 			!slices.ContainsFunc(c.Terms, func(t string) bool { return !slices.Contains(f[FieldNumberPart], t) })

@@ -1,37 +1,47 @@
 package search
 
 import (
+	"math"
 	"slices"
 	"strings"
 
 	"yingda/internal/pii"
 )
 
-// Clause is one way in which a document can answer a question: it has any of the terms in the field or, when All is set, every one.
+// Clause is one way in which a document can answer: it has one of the terms in the field or, when All is set, every one.
 type Clause struct {
 	Field Field
 	Terms []string
 	All   bool
-	Boost float64 // a document's score is the sum over its terms of boost × what the index thinks the term is worth
+	Boost float64 // a term is worth boost × BM25; terms of All are added up
 	Why   Why
 }
 
-// Plan is a question as an index carries it out: documents that answer any of the clauses and pass all filters of
-// Query, best first. Without clauses and with Nothing unset, the filters alone decide.
+// Concept is one thing that is asked for and the ways to say it. A document is worth for it what the best of the clauses is, so that
+// a word with many synonyms does not count more than one with none, and a match is not counted again for its sound.
+type Concept struct{ Clauses []Clause }
+
+// Plan is a question as an index carries it out: documents that answer any of the concepts and pass all filters of
+// Query, best first; a document's score is the sum over concepts. Without concepts and with Nothing unset, the filters alone decide.
 type Plan struct {
-	Query   Query // limits applied
-	Clauses []Clause
-	Nothing bool // the text has nothing in it that could be looked for; no document matches
-	terms   map[Field]map[string]Why
-	all     []Clause
+	Query    Query // limits applied
+	Concepts []Concept
+	Nothing  bool // the text has nothing in it that could be looked for; no document matches
+
+	terms map[Field]map[string]Why // for Explain
+	all   []Clause
 }
 
-// What a match is worth. Text against sound is 2.0 : 0.7 as measured; the others are by how sure one can be.
+// What a match is worth. Words against sound is 2.0 : 0.7 as measured; the others are by how sure one can be.
 const (
 	boostWords     = 2.0
-	boostPhrase    = 1.2
+	boostPhrase    = 0.8
 	boostSound     = 0.7
-	boostSynonym   = 1.0
+	boostSynonym   = 1.2
+	boostMeant     = 1.4 // the word of our tables that what was typed sounds like
+	boostChar      = 1.0
+	boostCharWord  = 1.0
+	boostCharOther = 0.5
 	boostName      = 4.0
 	boostNamePart  = 1.5
 	boostNameSound = 1.5
@@ -39,12 +49,17 @@ const (
 	boostLastFour  = 6.0
 	boostPart      = 3.0
 	boostID        = 20.0
+	partOfWord     = 0.25 // of a pair of characters that stands inside a word of the tables, which counts itself
+	acrossWords    = 0.3  // of a pair that begins in one word and ends in another
+	wordInWord     = 0.6  // of a word of the tables inside a longer one
+	fewPairs       = 4    // pairs outside of words that count in full
+	wordLength     = 0.6  // the pairs of one word are no independent evidence: n of them count as n to the power of 1 - this
 )
 
-// How many different terms of a kind one question may have. A letter that somebody pastes has more; its beginning decides.
+// How much one question may ask. A letter that somebody pastes has more; its beginning decides.
 const (
-	maxTerms    = 96
-	maxSynonyms = 48
+	maxConcepts = 96
+	maxWays     = 40 // of saying one thing
 )
 
 // Plan reads a query. It never fails: every text means something or nothing.
@@ -56,36 +71,186 @@ func (a *Analyzer) Plan(q Query) Plan {
 	}
 	chars := normalise(raw, MaxText)
 	parts := runs(chars)
-	tokens := a.tokens(chars)
-	inside := a.pieces(chars, parts)
 	numbers := spokenNumbers(chars)
-
-	terms := map[Field][]string{}
-	for _, t := range tokens {
-		isNumber := slices.ContainsFunc(numbers, func(n spoken) bool { return t.from >= n.from && t.to <= n.to })
-		switch t.field {
-		case FieldWords, FieldPhrase, FieldSound:
-			if inside(t.from, t.to) && !isNumber {
-				terms[t.field] = append(terms[t.field], t.text)
-			}
-		}
-	}
-	p.any(FieldWords, boostWords, WhyWords, terms[FieldWords])
-	p.any(FieldPhrase, boostPhrase, WhyWords, terms[FieldPhrase])
-	p.any(FieldSound, boostSound, WhySound, terms[FieldSound])
+	a.planWords(&p, chars, parts, numbers)
 	if oneCharacter(parts) {
-		var list []string
-		for _, r := range parts {
-			list = append(list, r.String())
-		}
-		p.any(FieldChars, 1, WhyChar, list)
+		a.planCharacters(&p, parts)
 	}
-	a.planSynonyms(&p, parts)
 	a.planNames(&p, parts)
 	planNumbers(&p, parts, numbers)
 	planID(&p, raw)
-	p.Nothing = len(p.Clauses) == 0
+	p.Nothing = len(p.Concepts) == 0
 	return p
+}
+
+// planWords makes a concept of every word of our tables that stands in the text, or sounds like what does, and of every pair and
+// three of characters besides. What is in our tables is what people call about; the rest counts for less, the more of it there is.
+func (a *Analyzer) planWords(p *Plan, chars []char, parts []run, numbers []spoken) {
+	inside := a.pieces(chars, parts)
+	words := slices.DeleteFunc(a.vocabulary(chars, parts), func(w vocable) bool { return !inside(w.from, w.to) && !a.covers(w, inside) })
+	done := map[string]bool{}
+	for _, w := range words {
+		if key := w.said + "\x00" + w.word; !done[key] && len(p.Concepts) < maxConcepts {
+			done[key] = true
+			weight := 1.0
+			if slices.ContainsFunc(words, func(o vocable) bool { return o.from <= w.from && w.to <= o.to && o.to-o.from > w.to-w.from }) {
+				weight = wordInWord
+			}
+			p.add(a.wordConcept(w, weight))
+		}
+	}
+	var pairs []token
+	sounds := map[[2]int][]string{}
+	for _, t := range a.tokens(chars) {
+		at := [2]int{t.from, t.to}
+		isWord := slices.ContainsFunc(words, func(w vocable) bool { return w.from == t.from && w.to == t.to })
+		inNumber := slices.ContainsFunc(numbers, func(n spoken) bool { return t.from >= n.from && t.to <= n.to })
+		switch {
+		case t.field == FieldSound:
+			sounds[at] = append(sounds[at], t.text)
+		case (t.field == FieldWords || t.field == FieldPhrase) && !isWord && !inNumber && inside(t.from, t.to):
+			pairs = append(pairs, t)
+		}
+	}
+	place := placeOf(len(chars), words)
+	size := map[int]int{} // how many pairs each stretch outside of words has
+	for _, t := range pairs {
+		if t.field == FieldWords && place[t.from] == place[t.to-1] {
+			size[place[t.from]]++
+		}
+	}
+	others := 0
+	for stretch, n := range size {
+		if stretch > 0 {
+			others += n
+		}
+	}
+	crowd := 1.0 // a long story dilutes what is not in our tables
+	if others > fewPairs && len(words) > 0 {
+		crowd = float64(fewPairs) / float64(others)
+	}
+	for _, t := range pairs {
+		if done[t.text] || len(p.Concepts) >= maxConcepts {
+			continue
+		}
+		done[t.text] = true
+		weight := crowd
+		switch stretch := place[t.from]; {
+		case stretch != place[t.to-1]:
+			weight *= acrossWords
+		case stretch < 0:
+			weight *= partOfWord
+		default:
+			weight /= math.Pow(float64(max(size[stretch], 1)), wordLength)
+		}
+		if t.field == FieldPhrase {
+			p.add(Concept{[]Clause{{FieldPhrase, []string{t.text}, false, weight * boostPhrase, WhyWords}}})
+			continue
+		}
+		c := Concept{[]Clause{{FieldWords, []string{t.text}, false, weight * boostWords, WhyWords}}}
+		if s := sounds[[2]int{t.from, t.to}]; t.to-t.from == 2 && len(s) > 0 {
+			c.Clauses = append(c.Clauses, Clause{FieldSound, s, false, weight * boostSound, WhySound})
+		}
+		p.add(c)
+	}
+}
+
+// planCharacters asks for single characters, and higher for the words of our tables that have one in them: 灯 is about 路灯 before it is
+// about the light that a telephone has.
+func (a *Analyzer) planCharacters(p *Plan, parts []run) {
+	for _, r := range parts {
+		p.any(FieldChars, boostChar, WhyChar, []string{r.String()})
+		var c Concept
+		for _, w := range a.byChar[r.chars[0].r] {
+			if terms, _ := a.wordTerms(w); len(terms) == 1 {
+				c.Clauses = append(c.Clauses, Clause{FieldWords, terms, false, boostCharWord, WhyChar})
+			}
+			for _, other := range a.synonyms[w] {
+				if terms, _ := a.wordTerms(other); len(terms) == 1 && len(c.Clauses) < 2*maxWays {
+					c.Clauses = append(c.Clauses, Clause{FieldWords, terms, false, boostCharOther, WhySynonym})
+				}
+			}
+		}
+		p.add(c)
+	}
+}
+
+// placeOf numbers the stretches of a text: from 1 upwards outside of words, from -1 downwards inside.
+func placeOf(n int, words []vocable) []int {
+	place := make([]int, n)
+	for k, w := range words {
+		for i := w.from; i < w.to; i++ {
+			if place[i] == 0 {
+				place[i] = -k - 1
+			}
+		}
+	}
+	stretch := 0
+	for i := range place {
+		if place[i] == 0 {
+			if i == 0 || place[i-1] < 0 {
+				stretch++
+			}
+			place[i] = stretch
+		}
+	}
+	return place
+}
+
+// wordConcept gives the ways to say a word of the tables.
+func (a *Analyzer) wordConcept(w vocable, weight float64) Concept {
+	var c Concept
+	way := func(field Field, terms []string, boost float64, why Why) {
+		known := func(o Clause) bool { return o.Field == field && slices.Equal(o.Terms, terms) }
+		if len(terms) > 0 && len(c.Clauses) < maxWays && !slices.ContainsFunc(c.Clauses, known) {
+			c.Clauses = append(c.Clauses, Clause{field, terms, true, weight * boost / math.Pow(float64(len(terms)), wordLength), why})
+		}
+	}
+	terms, sound := a.wordTerms(w.said)
+	way(FieldWords, terms, boostWords, WhyWords)
+	less := 1.0
+	if w.said != w.word {
+		meant, _ := a.wordTerms(w.word)
+		way(FieldWords, meant, boostMeant, WhySound)
+		less = boostMeant / boostWords
+	}
+	for _, other := range a.synonyms[w.word] {
+		terms, _ := a.wordTerms(other)
+		way(FieldWords, terms, less*boostSynonym, WhySynonym)
+	}
+	way(FieldSound, sound, boostSound, WhySound)
+	return c
+}
+
+// wordTerms gives the pairs of a word, and of its sound in the first reading. A single Han character has none.
+func (a *Analyzer) wordTerms(word string) (terms, sound []string) {
+	chars := normalise(word, maxWord)
+	last := -1
+	for _, t := range a.tokens(chars) {
+		single := t.to-t.from == 1 && scriptOf(chars[t.from].r) == han
+		switch {
+		case t.field == FieldWords && !single && !slices.Contains(terms, t.text):
+			terms = append(terms, t.text)
+		case t.field == FieldSound && t.from != last && !slices.Contains(sound, t.text):
+			sound, last = append(sound, t.text), t.from
+		}
+	}
+	return terms, sound
+}
+
+// add puts a concept into the plan.
+func (p *Plan) add(c Concept) {
+	if len(c.Clauses) == 0 {
+		return
+	}
+	p.Concepts = append(p.Concepts, c)
+	for _, clause := range c.Clauses {
+		if clause.All && len(clause.Terms) > 1 {
+			p.all = append(p.all, clause)
+		} else {
+			p.note(clause.Field, clause.Terms, clause.Why)
+		}
+	}
 }
 
 // bounded applies the limits of a query.
@@ -107,19 +272,16 @@ func bounded(q Query) Query {
 
 func few[T any](list []T) []T { return list[:min(len(list), MaxValues)] }
 
+// any adds a concept of terms of which each will do.
 func (p *Plan) any(f Field, boost float64, why Why, terms []string) {
 	var list []string
 	for _, t := range terms {
-		if t != "" && !slices.Contains(list, t) {
+		if t != "" && !slices.Contains(list, t) && len(list) < maxConcepts {
 			list = append(list, t)
-		}
-		if len(list) == maxTerms {
-			break
 		}
 	}
 	if len(list) > 0 {
-		p.Clauses = append(p.Clauses, Clause{f, list, false, boost, why})
-		p.note(f, list, why)
+		p.add(Concept{[]Clause{{f, list, false, boost, why}}})
 	}
 }
 
@@ -136,14 +298,6 @@ func (p *Plan) note(f Field, terms []string, why Why) {
 			p.terms[f][t] = why
 		}
 	}
-}
-
-func (p *Plan) every(f Field, boost float64, why Why, terms []string) {
-	if len(terms) == 0 {
-		return
-	}
-	c := Clause{f, terms, true, boost, why}
-	p.Clauses, p.all = append(p.Clauses, c), append(p.all, c)
 }
 
 // pieces gives a test of whether a stretch of chars belongs to what is asked and not to what it is wrapped in.
@@ -203,43 +357,6 @@ func oneCharacter(parts []run) bool {
 	return len(parts) > 0
 }
 
-func (a *Analyzer) planSynonyms(p *Plan, parts []run) {
-	asked := p.terms[FieldWords]
-	var have [][]string
-	for _, r := range parts {
-		if r.script != han {
-			for _, other := range a.synonyms[r.String()] {
-				have = a.synonym(p, have, other, asked)
-			}
-			continue
-		}
-		for _, w := range find(r.chars, func(w string) bool { _, ok := a.synonyms[w]; return ok }) {
-			for _, other := range a.synonyms[w.word] {
-				have = a.synonym(p, have, other, asked)
-			}
-		}
-	}
-}
-
-// synonym adds one other word, unless its terms are asked for already.
-func (a *Analyzer) synonym(p *Plan, have [][]string, word string, asked map[string]Why) [][]string {
-	chars := normalise(word, maxWord)
-	var terms []string
-	fresh := false
-	for _, t := range a.tokens(chars) {
-		if t.field == FieldWords && (t.to-t.from > 1 || scriptOf(chars[t.from].r) != han) && !slices.Contains(terms, t.text) {
-			terms = append(terms, t.text)
-			_, old := asked[t.text]
-			fresh = fresh || !old
-		}
-	}
-	if !fresh || len(have) >= maxSynonyms || slices.ContainsFunc(have, func(h []string) bool { return slices.Equal(h, terms) }) {
-		return have
-	}
-	p.every(FieldWords, boostSynonym/float64(len(terms)), WhySynonym, terms)
-	return append(have, terms)
-}
-
 // titles are what people are called by after their family name.
 var titles = []string{"阿姨", "大爷", "师傅", "先生", "女士", "老师", "老伯", "阿婆", "奶奶", "爷爷", "大妈", "伯伯", "叔叔", "大伯", "好婆", "老太", "老太太", "大姐", "小姐", "阿爹"}
 
@@ -288,7 +405,9 @@ func planNumbers(p *Plan, parts []run, numbers []spoken) {
 		}
 		p.any(FieldNumber, boostNumber, WhyNumber, full)
 		for _, d := range full {
-			p.every(FieldNumberPart, boostPart/float64(len(d)-3), WhyNumber, fours(d))
+			if parts := fours(d); len(parts) > 0 {
+				p.add(Concept{[]Clause{{FieldNumberPart, parts, true, boostPart / float64(len(parts)), WhyNumber}}})
+			}
 		}
 	}
 	for i, r := range parts {
@@ -300,7 +419,7 @@ func planNumbers(p *Plan, parts []run, numbers []spoken) {
 		if len(r.chars) == 4 {
 			p.any(FieldNumber, boostLastFour, WhyNumber, []string{"$" + r.String()})
 		}
-		p.every(FieldNumberPart, boostPart, WhyNumber, fours(r.String()))
+		p.add(Concept{[]Clause{{FieldNumberPart, fours(r.String()), true, boostPart, WhyNumber}}})
 	}
 }
 

@@ -63,28 +63,73 @@ func newFillers() map[string]bool {
 	return m
 }
 
-// found is a word of a table that stands in a text.
-type found struct {
-	word     string
-	from, to int
+// vocable is a word of the tables in a text: as it was said, and the word that is meant, which is another one when only the sound is
+// that of the word.
+type vocable struct {
+	said, word string
+	from, to   int // indexes into the normalised characters
 }
 
-// find gives the words for which known holds that stand in chars, without those inside a longer one.
-func find(chars []char, known func(string) bool) []found {
-	var list []found
+// vocabulary gives the words of the tables that stand in a text, those inside a longer one too; and where none stands, those that what
+// stands there sounds like.
+func (a *Analyzer) vocabulary(chars []char, parts []run) []vocable {
+	var list []vocable
+	at := 0
+	for _, r := range parts {
+		for chars[at].from != r.chars[0].from {
+			at++
+		}
+		if r.script != han {
+			if w := r.String(); a.synonyms[w] != nil {
+				list = append(list, vocable{w, w, at, at + len(r.chars)})
+			}
+			continue
+		}
+		var exact []vocable
+		for i := range r.chars {
+			for n := min(maxWord, len(r.chars)-i); n > 0; n-- {
+				if w := letters(r.chars[i : i+n]); a.synonyms[w] != nil && (n > 1 || len(exact) == 0 || exact[len(exact)-1].to <= at+i) {
+					exact = append(exact, vocable{w, w, at + i, at + i + n})
+				}
+			}
+		}
+		list = append(append(list, exact...), a.soundsLike(r.chars, at, exact)...)
+	}
+	return list
+}
+
+// soundsLike gives words of the tables for stretches that sound like them and do not overlap one that is as long and stands there itself.
+func (a *Analyzer) soundsLike(chars []char, at int, exact []vocable) []vocable {
+	var list []vocable
 	end := 0
 	for i := range chars {
-		for n := min(maxWord, len(chars)-i); n > 0; n-- {
-			if w := letters(chars[i : i+n]); known(w) {
-				if i+n > end {
-					list = append(list, found{w, i, i + n})
-					end = i + n
-				}
-				break
+		for n := min(maxWord, len(chars)-i); n > 1; n-- {
+			said := letters(chars[i : i+n])
+			words := a.bySound[a.nameSound(chars[i:i+n])]
+			if len(words) == 0 || a.synonyms[said] != nil || i+n <= end {
+				continue
 			}
+			if slices.ContainsFunc(exact, func(e vocable) bool { return e.from < at+i+n && at+i < e.to && e.to-e.from >= n }) {
+				continue
+			}
+			for _, w := range words {
+				list = append(list, vocable{said, w, at + i, at + i + n})
+			}
+			end = i + n
+			break
 		}
 	}
 	return list
+}
+
+// covers says whether most of a word is in what is asked: one of its pairs of characters.
+func (a *Analyzer) covers(w vocable, inside func(from, to int) bool) bool {
+	for i := w.from; i+2 <= w.to; i++ {
+		if inside(i, i+2) {
+			return true
+		}
+	}
+	return false
 }
 
 // content cuts away what a question is wrapped in ("喂你好我想问一下……怎么回事啊"), since "我想" and "怎么" match everybody. What
