@@ -64,7 +64,7 @@ func (g *generation) search(ctx context.Context, a *search.Analyzer, plan search
 	req := engine.NewSearchRequestOptions(asked, plan.Query.Limit, plan.Query.Offset, false)
 	req.Fields = []string{storedField}
 	order := []string{"-_score", "-" + fieldArrived, "_id"}
-	if plan.Query.Newest || len(plan.Clauses) == 0 {
+	if plan.Query.Newest || len(plan.Concepts) == 0 {
 		order = order[1:]
 	}
 	req.SortBy(order)
@@ -87,7 +87,7 @@ func (g *generation) search(ctx context.Context, a *search.Analyzer, plan search
 			return search.Result{}, fmt.Errorf("%w: %s: %w", search.ErrBroken, h.ID, err)
 		}
 		hit := search.Hit{ID: doc.ID, Kind: doc.Kind, Document: doc}
-		if len(plan.Clauses) > 0 {
+		if len(plan.Concepts) > 0 {
 			hit.Score = h.Score
 		}
 		hit.Highlights, hit.Why = a.Explain(plan, &doc)
@@ -114,33 +114,21 @@ func readCursor(s string, want int) ([]string, error) {
 	return keys, nil
 }
 
-// query makes what Bleve carries out: any of the clauses, and all of the filters.
+// query makes what Bleve carries out: any of the concepts, and all of the filters.
 func (g *generation) query(ctx context.Context, plan search.Plan) (query.Query, error) {
 	filter, err := g.filter(ctx, plan.Query)
 	if err != nil {
 		return nil, err
 	}
-	var any []query.Query
-	for _, c := range plan.Clauses {
-		var terms []query.Query
-		for _, t := range c.Terms {
-			terms = append(terms, term(string(c.Field), t, c.Boost))
-		}
-		if c.All && len(terms) > 1 {
-			terms = []query.Query{query.NewConjunctionQuery(terms)}
-		}
-		any = append(any, terms...)
-	}
 	switch {
-	case len(any) == 0 && filter == nil:
+	case len(plan.Concepts) == 0 && filter == nil:
 		return query.NewMatchAllQuery(), nil
-	case len(any) == 0:
+	case len(plan.Concepts) == 0:
 		return filter, nil
 	case filter == nil:
-		return query.NewDisjunctionQuery(any), nil
+		return planQuery{plan}, nil
 	}
-	b := query.NewBooleanQuery(nil, any, nil)
-	b.SetMinShould(1)
+	b := query.NewBooleanQuery([]query.Query{planQuery{plan}}, nil, nil)
 	b.AddFilter(filter)
 	return b, nil
 }
