@@ -354,6 +354,8 @@ func TestRecoverTornFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	size := chunkHead + 16000 + 16
+	damaged := bytes.Clone(whole[:header+3*size+chunkHead+8000+16])
+	damaged[len(damaged)-100] ^= 1
 	for _, c := range []struct {
 		name    string
 		file    []byte
@@ -365,6 +367,7 @@ func TestRecoverTornFiles(t *testing.T) {
 		{"two and a torn one", whole[:header+3*size-1], 16000},
 		{"the short last one, without its end", whole[:header+3*size+chunkHead+8000+16], 28000},
 		{"a torn end", whole[:len(whole)-1], 28000},
+		{"the short last one damaged", damaged, 24000},
 		{"a second of zeros after a power cut", append(bytes.Clone(whole[:header+2*size]), make([]byte, size+500)...), 16000},
 		{"zeros inside the last second", append(bytes.Clone(whole[:header+3*size-4096]), make([]byte, 4096)...), 16000},
 		{"all there", whole, 28000},
