@@ -18,6 +18,7 @@ var (
 	ErrGone     = errors.New("web: it has ended meanwhile")
 	ErrNoPhone  = errors.New("web: the operator's phone is not registered")
 	ErrOnCall   = errors.New("web: the operator is in a call")
+	ErrCursor   = errors.New("web: the cursor is of no page") // only from Ledger.List
 )
 
 // Refusal is a deed that the rules of the office do not allow now; the sentence is for the person who tried.
@@ -89,11 +90,16 @@ type Live interface {
 	Changed() (changed <-chan struct{}, stop func())
 }
 
+// Said is a name or a sentence that the books have in both languages.
+type Said struct{ ZH, EN string }
+
 // Figure is a rate: numerator and denominator of one definition. A denominator of 0 is shown as a dash, not as 0 %.
 type Figure struct {
-	ID       string // of the definition in the books, such as "reached_5m"
+	ID       string // of the definition in the books, such as "caller_reached"
+	Name     Said   // 首次来电 5 分钟内接通
+	Rule     Said   // how it is counted
 	Num, Den int64
-	Excluded int64 // what the definition leaves out, shown beside
+	Excluded int64 // what the definition leaves out for now, such as people whose five minutes are not over
 }
 
 // Board is what the wall shows.
@@ -284,13 +290,12 @@ type ContactFilter struct {
 
 // ContactList is a page of contacts.
 type ContactList struct {
-	AsOf  time.Time
-	Total int // of the whole list, −1 when not counted
-	Rows  []ContactRow
-	Next  string // cursor, "" at the end
-	Lines []Choice
-	// Rule is what the list is, when a figure is behind it: as the books define it. Message files may have better words under "figure.<id>".
-	Name, Rule string
+	AsOf   time.Time
+	Total  int // of the whole list, −1 when not counted
+	Rows   []ContactRow
+	Next   string // cursor, "" at the end
+	Lines  []Choice
+	Figure *Figure // the figure that the list stands behind, when one was asked for
 }
 
 // ContactRow is one of them.
@@ -567,8 +572,8 @@ type Reveals interface {
 
 // Recordings can be heard.
 type Recordings interface {
-	// Open gives a WAV file with two channels, left the resident, right the operator, in what browsers play (16-bit linear). The
-	// office writes down, before it returns, that the viewer listens from … to (milliseconds; to −1: the end).
+	// Open gives a WAV file with two channels, left the resident, right the operator, in what browsers play (16-bit linear).
+	// ErrNotFound when there is none.
 	Open(ctx context.Context, v Viewer, id intake.ContactID) (RecordingFile, error)
 	// Played writes down which part was sent for. When it fails nothing is sent.
 	Played(ctx context.Context, v Viewer, id intake.ContactID, rec intake.RecordingID, from, to time.Duration) error
@@ -590,27 +595,34 @@ type Lines interface {
 	Save(ctx context.Context, v Viewer, l LineRow, isNew bool) error
 }
 
-// LineRow is a line with its promises.
+// LineRow is a line with its promises. Zero durations and limits take the office's default.
 type LineRow struct {
 	intake.Line
-	Hours       string // "" : always open; else lines like "周一至周五 08:30-12:00 14:00-17:30" and "2026-10-01 休"
-	OpenNow     bool
-	OpensAt     time.Time     // when it is closed: when next
-	MaxWait     time.Duration // we give up after that long; 0: the office's
-	Limit       int           // most who wait; 0: the office's
-	Ring        time.Duration // how long an operator's phone rings; 0: the office's
-	Due         time.Duration // we call back within; 0: the office's
-	NoRecording bool
-	NoMessages  bool
-	NoCallback  bool
-	Today       int // contacts today
-	TodayLost   int
-	Tested      time.Time
-	TestOK      bool
+	Numbers      []string // called numbers that reach it; "*" takes any that no other line has
+	Hours        string   // as the ledger writes them: "24h", or "Mo-Fr 08:30-12:00,13:30-17:30; Sa 09:00-12:00; 2026-10-01 closed"
+	MaxWait      time.Duration
+	MaxQueue     int
+	Ring         time.Duration // how long an operator's phone rings
+	ShortAbandon time.Duration
+	Shown        string // number that residents see when called back
+	Notice       bool   // callers are told that the call is recorded
+	NoRecording  bool
+	NoMessages   bool // no voicemail when closed
+	Retired      bool
+
+	// What follows is shown and not saved.
+	OpenNow   bool
+	OpensAt   time.Time // when it is closed: when next; zero: not known
+	Today     int       // contacts today
+	TodayLost int
+	Tested    time.Time
+	TestOK    bool
 }
 
 // Desk is an operator's own small page.
 type Desk interface {
+	// Signed: a person with a desk has signed in at it, or out.
+	Signed(ctx context.Context, v Viewer, in bool) error
 	Mine(ctx context.Context, v Viewer) (MyDesk, error)
 	// Break begins a break; reason is one of BreakReasons.
 	Break(ctx context.Context, v Viewer, reason string) error
