@@ -27,6 +27,7 @@ type fold struct {
 	offered, answered, ended intake.Sequence
 	answeredAt               time.Time
 	provisional              bool
+	owed, usable             bool
 	waited                   time.Duration
 }
 
@@ -34,6 +35,7 @@ type duty struct {
 	caller intake.Token
 	line   intake.LineID
 	closed []Reach // by supervisors, before we heard that it was born
+	failed []Try   // likewise
 }
 
 type visit struct {
@@ -108,7 +110,7 @@ func (l *Ledger) contact(e intake.Event) intake.Token {
 		f = &fold{Attempt: Attempt{Contact: e.Contact()}}
 		l.contacts[e.Contact()] = f
 	}
-	if !f.apply(e) || f.offered == 0 || f.Caller == "" {
+	if !f.apply(e, l.cfg) || f.offered == 0 || f.Caller == "" {
 		return ""
 	}
 	p := l.person(f.Caller)
@@ -122,13 +124,14 @@ func (l *Ledger) contact(e intake.Event) intake.Token {
 }
 
 // apply folds one event of the contact; false when it says nothing that matters here.
-func (f *fold) apply(e intake.Event) bool {
+func (f *fold) apply(e intake.Event, cfg Config) bool {
 	at := intake.Millis(e.Time)
 	first := func(have intake.Sequence) bool { return have == 0 || e.Sequence < have }
 	switch d := e.Data.(type) {
 	case *intake.OfferedV1:
 		if first(f.offered) {
 			f.offered, f.Caller, f.Line, f.Channel, f.Arrived = e.Sequence, d.Caller, d.Line, d.Channel, at
+			f.usable = cfg.Usable(d.Caller, e.Personal.Number)
 		}
 	case *intake.AnsweredV1:
 		if first(f.answered) {
@@ -139,11 +142,12 @@ func (f *fold) apply(e intake.Event) bool {
 		if proper && d.Provisional || proper == !d.Provisional && e.Sequence < f.ended {
 			return false // a proper end stands against a provisional one, and among equals the later
 		}
-		f.ended, f.provisional, f.Ended, f.Outcome, f.Reason, f.Owed = e.Sequence, d.Provisional, at, d.Outcome, d.Reason, d.Owed()
+		f.ended, f.provisional, f.Ended, f.Outcome, f.Reason, f.owed = e.Sequence, d.Provisional, at, d.Outcome, d.Reason, d.Owed()
 		f.waited = time.Duration(d.WaitedMS) * time.Millisecond
 	default:
 		return false
 	}
+	f.Owed = f.owed && f.usable
 	f.Reached = time.Time{}
 	if f.Outcome == "" || f.Outcome.Reached() {
 		f.Reached = f.answeredAt
@@ -168,15 +172,25 @@ func (l *Ledger) callback(e intake.Event) intake.Token {
 			r.Line = d.line
 			l.reach(caller, e.ID()+"/"+r.At.String(), r)
 		}
-		d.closed = nil
+		for _, t := range d.failed {
+			t.Line = d.line
+			l.person(caller).Failed = append(l.person(caller).Failed, t)
+		}
+		d.closed, d.failed = nil, nil
+		for id, v := range l.visits {
+			l.visited(id, v)
+		}
 	case *intake.CallbackTriedV1:
 		if data.Result == intake.TryReached {
 			l.reach(caller, "attempt/"+string(data.Attempt), TriedReach(e.Time, data))
 		} else if !l.tries[data.Attempt] {
 			l.tries[data.Attempt] = true
-			if i := slices.IndexFunc(l.person(caller).Open, func(c Callback) bool { return c.ID == id }); i >= 0 {
-				l.person(caller).Open[i].FailedTries++
+			t := Try{data.Attempt, d.line, intake.Millis(e.Time)}
+			if d.line == "" {
+				d.failed = append(d.failed, t)
+				return ""
 			}
+			l.person(caller).Failed = append(l.person(caller).Failed, t)
 		}
 	case *intake.CallbackClearedV1:
 		if data.By != intake.ClearedSupervisor || data.Reason == ReasonCorrected {
@@ -217,8 +231,13 @@ func (l *Ledger) visit(e intake.Event) intake.Token {
 	default:
 		return ""
 	}
+	return l.visited(id, v)
+}
+
+// visited notes the reach of a visit once all is known of it, and says of whom.
+func (l *Ledger) visited(id intake.CaseID, v *visit) intake.Token {
 	d := l.born[v.callback]
-	if v.callback == "" || v.closed.IsZero() || v.result == NotFound || d == nil {
+	if v.callback == "" || v.closed.IsZero() || v.result == NotFound || d == nil || d.line == "" {
 		return ""
 	}
 	l.reach(d.caller, "case/"+string(id), Reach{At: v.closed, By: intake.ClearedVisit, Case: id, User: v.by})

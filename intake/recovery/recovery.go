@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"yingda/intake"
+	"yingda/internal/pii"
 )
 
 // EpisodeGap is the silence that ends an episode.
@@ -38,6 +39,13 @@ const ReasonCorrected = "the end of the contact was corrected, nothing is owed"
 type Config struct {
 	Due      time.Duration // a callback is due this long after the first attempt; 4 h
 	MaxTries int           // failed tries after which somebody goes and knocks; 3
+	// Dialable says whether we can phone that number back; one that we cannot makes no callback. Nil: every caller whose token is known.
+	Dialable func(pii.Phone) bool
+}
+
+// Usable says whether a caller can be called back.
+func (c Config) Usable(caller intake.Token, number pii.Phone) bool {
+	return caller != "" && (c.Dialable == nil || c.Dialable(number))
 }
 
 func (c Config) due() time.Duration { return cmp.Or(c.Due, 4*time.Hour) }
@@ -89,8 +97,14 @@ type Callback struct {
 	FirstAttempt time.Time
 	Due          time.Time
 	Contacts     []intake.ContactID
-	FailedTries  int
 	Visit        bool // a grid worker was asked to go
+}
+
+// Try is one time that we tried to reach a caller on account of a line, and did not.
+type Try struct {
+	Attempt intake.AttemptID
+	Line    intake.LineID
+	At      time.Time
 }
 
 // Person is everything about one caller that bears on what we owe them.
@@ -98,6 +112,7 @@ type Person struct {
 	Caller   intake.Token
 	Attempts []Attempt  // at least those that no reach covers and those of the open callbacks; in any order
 	Reaches  []Reach    // at least the latest of each kind and line, and those that answered Attempts stand for themselves; in any order
+	Failed   []Try      // our tries in vain
 	Open     []Callback // callbacks not cleared, at most one a line
 }
 
@@ -207,8 +222,8 @@ func (p *Person) Settle(cfg Config, newID func() intake.CallbackID) []Effect {
 				c.Contacts = append(c.Contacts, a.Contact)
 			}
 			p.Open = append(p.Open, c)
-			effects = append(effects, Born{c})
-			continue
+			i = len(p.Open) - 1
+			effects = append(effects, Born{cloned(c)})
 		}
 		c := &p.Open[i]
 		for _, a := range owed {
@@ -221,12 +236,25 @@ func (p *Person) Settle(cfg Config, newID func() intake.CallbackID) []Effect {
 			c.Contacts = append(c.Contacts, a.Contact)
 			effects = append(effects, Joined{c.ID, a.Contact, a.Outcome, c.FirstAttempt, c.Due})
 		}
-		if c.FailedTries >= cfg.maxTries() && !c.Visit {
+		if tries := p.tries(*c); tries >= cfg.maxTries() && !c.Visit {
 			c.Visit = true
-			effects = append(effects, Visit{c.ID, line, c.FailedTries, slices.Clone(c.Contacts)})
+			effects = append(effects, Visit{c.ID, line, tries, slices.Clone(c.Contacts)})
 		}
 	}
 	return effects
+}
+
+func cloned(c Callback) Callback { c.Contacts = slices.Clone(c.Contacts); return c }
+
+// tries counts those in vain since the callback's first attempt.
+func (p *Person) tries(c Callback) int {
+	n := 0
+	for _, t := range p.Failed {
+		if t.Line == c.Line && !t.At.Before(c.FirstAttempt) {
+			n++
+		}
+	}
+	return n
 }
 
 // why finds the reach that ended the callback: the earliest that covers the last of its attempts which a reach covers at all.
