@@ -128,7 +128,10 @@ func (b *Book) Windows(f Filter, s Span, office *time.Location) map[time.Time]Co
 	for _, c := range b.contacts {
 		if f.takes(c) {
 			from, _ := Window(c.Arrived, s, office)
-			n := list[from]
+			n, ok := list[from]
+			if !ok {
+				n.Outcomes = map[intake.Outcome]int64{}
+			}
 			n.Add(c)
 			list[from] = n
 		}
