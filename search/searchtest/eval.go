@@ -25,7 +25,8 @@ type Figures struct {
 
 // Report of an evaluation.
 type Report struct {
-	Figures                // of all queries
+	Figures                // of all queries but the unseen
+	Unseen    Figures      `json:"unseen"` // of those that nothing was tuned for: what to expect of a new question
 	Documents int          `json:"documents"`
 	Classes   []Figures    `json:"classes"`
 	Worst     []QueryScore `json:"worst"` // up to 20 with the lowest recall under 1
@@ -37,6 +38,7 @@ type QueryScore struct {
 	Query    string  `json:"query"`
 	Recall10 float64 `json:"recall_at_10"`
 	Relevant int     `json:"relevant"`
+	unseen   bool
 	took     time.Duration
 	ndcg     float64
 	total    int
@@ -52,9 +54,11 @@ func Eval(ctx context.Context, x search.Index, s Set) (Report, error) {
 		}
 		scores = append(scores, score(j, r))
 	}
-	report := Report{Figures: figures("all", scores), Documents: len(s.Items)}
+	tuned := slices.DeleteFunc(slices.Clone(scores), func(q QueryScore) bool { return q.unseen })
+	unseen := slices.DeleteFunc(slices.Clone(scores), func(q QueryScore) bool { return !q.unseen })
+	report := Report{Figures: figures("all", tuned), Unseen: figures("unseen", unseen), Documents: len(s.Items)}
 	var classes []string
-	for _, q := range scores {
+	for _, q := range tuned {
 		if !slices.Contains(classes, q.Class) {
 			classes = append(classes, q.Class)
 		}
@@ -69,7 +73,7 @@ func Eval(ctx context.Context, x search.Index, s Set) (Report, error) {
 }
 
 func score(j Judged, r search.Result) QueryScore {
-	q := QueryScore{Class: j.Class, Query: j.Query, Relevant: len(j.Grades), took: r.Took, total: r.Total}
+	q := QueryScore{Class: j.Class, Query: j.Query, unseen: j.Unseen, Relevant: len(j.Grades), took: r.Took, total: r.Total}
 	found, gain := 0, 0.0
 	for i, h := range r.Hits[:min(len(r.Hits), 10)] {
 		grade := j.Grades[h.ID.ID()]
@@ -120,7 +124,7 @@ func figures(class string, scores []QueryScore) Figures {
 func (r Report) Print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	_, _ = fmt.Fprintf(t, "class\tqueries\trecall@10\tnDCG@10\tzero hits\tp95\t\n")
-	for _, f := range append(slices.Clone(r.Classes), r.Figures) {
+	for _, f := range append(slices.Clone(r.Classes), r.Figures, r.Unseen) {
 		_, _ = fmt.Fprintf(t, "%s\t%d\t%.3f\t%.3f\t%d\t%s\t\n", f.Class, f.Queries, f.Recall10, f.NDCG10, f.ZeroHits, f.P95.Round(10*time.Microsecond))
 	}
 	if err := t.Flush(); err != nil {

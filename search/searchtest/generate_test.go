@@ -224,6 +224,7 @@ func judge(t *testing.T, items []Item) []Judged {
 			t.Fatalf("queries.txt: %s", line)
 		}
 		j := Judged{Class: strings.TrimSpace(f[0]), Query: strings.TrimSpace(f[1]), Grades: map[string]int{}}
+		j.Unseen = j.Class == "复核"
 		want := map[string]string{}
 		for _, w := range strings.Fields(f[2]) {
 			k, v, _ := strings.Cut(w, "=")

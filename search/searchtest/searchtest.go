@@ -50,7 +50,8 @@ func (it Item) Subject() intake.Subject { return intake.Subject(it.Kind + "/" + 
 type Judged struct {
 	Class  string         `json:"class"`
 	Query  string         `json:"query"`
-	Grades map[string]int `json:"grades"` // by Item.ID
+	Unseen bool           `json:"unseen,omitempty"` // no table and no weight was made with it in view; counted apart
+	Grades map[string]int `json:"grades"`           // by Item.ID
 }
 
 // Set is a corpus with judged queries.
