@@ -13,7 +13,8 @@ import (
 type Field string
 
 const (
-	FieldWords      Field = "w"  // bigrams of Han, Latin words, digits, of what was said and where
+	FieldWords      Field = "w"  // bigrams of Han, Latin words, digits, of what was said
+	FieldAddress    Field = "a"  // the same of the address: who lives opposite of the 敬老院 need not have called about it
 	FieldPhrase     Field = "w3" // trigrams of Han: words that stand together
 	FieldChars      Field = "u"  // single Han characters; only for queries of one character
 	FieldSound      Field = "p"  // pairs of folded pinyin syllables
@@ -58,8 +59,10 @@ func NewAnalyzer(c AnalyzerConfig) (*Analyzer, error) {
 				a.byChar[r] = append(a.byChar[r], w)
 			}
 		}
-		if key := a.nameSound(normalise(w, maxWord)); key != "" {
-			a.bySound[key] = append(a.bySound[key], w)
+		for _, key := range a.readings(normalise(w, maxWord)) {
+			if !slices.Contains(a.bySound[key], w) {
+				a.bySound[key] = append(a.bySound[key], w)
+			}
 		}
 	}
 	for _, words := range a.bySound {
@@ -94,18 +97,22 @@ func (a *Analyzer) Fingerprint() string {
 func (a *Analyzer) Fields(d *Document) Fields {
 	f := Fields{}
 	room := MaxWords
-	take := func(text string) {
+	take := func(text string, words Field) {
 		chars := normalise(text, room)
 		room -= len(chars)
 		for _, t := range a.tokens(chars) {
-			f[t.field] = append(f[t.field], t.text)
+			field := t.field
+			if field == FieldWords {
+				field = words
+			}
+			f[field] = append(f[field], t.text)
 		}
 	}
 	for _, w := range d.Words {
-		take(w.Reveal())
+		take(w.Reveal(), FieldWords)
 	}
-	take(d.Address.Reveal())
-	take(d.Category)
+	take(d.Address.Reveal(), FieldAddress)
+	take(d.Category, FieldWords)
 	a.nameFields(f, d.Name)
 	for _, n := range numberForms(d.Number) {
 		numberFields(f, n)
@@ -114,7 +121,7 @@ func (a *Analyzer) Fields(d *Document) Fields {
 	for _, c := range d.Contacts {
 		f[FieldID] = append(f[FieldID], idToken(string(c)))
 	}
-	once(f, FieldChars, FieldName, FieldNameSound, FieldNumber, FieldNumberPart, FieldID)
+	once(f, FieldAddress, FieldChars, FieldName, FieldNameSound, FieldNumber, FieldNumberPart, FieldID)
 	return f
 }
 
@@ -380,6 +387,23 @@ func (a *Analyzer) nameSound(chars []char) string {
 		parts = append(parts, s)
 	}
 	return strings.Join(parts, "-")
+}
+
+// readings gives the folded syllables of a word in every reading of one character at a time.
+func (a *Analyzer) readings(chars []char) []string {
+	first := a.nameSound(chars)
+	if first == "" {
+		return nil
+	}
+	list := []string{first}
+	for i, c := range chars {
+		if _, second := a.sounds.of(c.r); second != "" {
+			parts := strings.Split(first, "-")
+			parts[i] = second
+			list = append(list, strings.Join(parts, "-"))
+		}
+	}
+	return list
 }
 
 // spelled gives a name as people type it in letters, "zhangguifang", and its initials, "zgf".

@@ -80,6 +80,13 @@ func (a *Analyzer) mark(p Plan, text, field string, seen map[Why]bool) (Highligh
 	chars := normalise(text, MaxWords)
 	marks := make([]Why, len(chars))
 	tokens := a.tokens(chars)
+	if field == "address" {
+		for i := range tokens {
+			if tokens[i].field == FieldWords {
+				tokens[i].field = FieldAddress
+			}
+		}
+	}
 	count := 0
 	set := func(t token, why Why) {
 		fresh := false
@@ -100,7 +107,7 @@ func (a *Analyzer) mark(p Plan, text, field string, seen map[Why]bool) (Highligh
 		}
 		present[t.field][t.text] = true
 	}
-	for _, fields := range [][]Field{{FieldNumber, FieldWords, FieldPhrase, FieldChars}, nil, {FieldSound}} {
+	for _, fields := range [][]Field{{FieldNumber, FieldWords, FieldAddress, FieldPhrase, FieldChars}, nil, {FieldSound}} {
 		if fields == nil {
 			for _, c := range p.all {
 				if !slices.ContainsFunc(c.Terms, func(t string) bool { return !present[c.Field][t] }) {

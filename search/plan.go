@@ -36,8 +36,10 @@ type Plan struct {
 const (
 	boostWords     = 2.0
 	boostPhrase    = 0.8
+	boostAddress   = 1.8 // what is in no table may well be a place
+	boostWordThere = 0.6 // a word of our tables in an address
 	boostSound     = 0.7
-	boostSynonym   = 1.2
+	boostSynonym   = 1.5
 	boostMeant     = 1.4 // the word of our tables that what was typed sounds like
 	boostChar      = 1.0
 	boostCharWord  = 1.0
@@ -49,11 +51,11 @@ const (
 	boostLastFour  = 6.0
 	boostPart      = 3.0
 	boostID        = 20.0
-	partOfWord     = 0.25 // of a pair of characters that stands inside a word of the tables, which counts itself
-	acrossWords    = 0.3  // of a pair that begins in one word and ends in another
-	wordInWord     = 0.6  // of a word of the tables inside a longer one
-	fewPairs       = 4    // pairs outside of words that count in full
-	wordLength     = 0.6  // the pairs of one word are no independent evidence: n of them count as n to the power of 1 - this
+	partOfWord     = 0.1 // of a pair of characters that stands inside a word of the tables, which counts itself
+	acrossWords    = 0.3 // of a pair that begins in one word and ends in another
+	wordInWord     = 0.4 // of a word of the tables inside a longer one
+	fewPairs       = 4   // pairs outside of words that count in full
+	wordLength     = 0.6 // the pairs of one word are no independent evidence: n of them count as n to the power of 1 - this
 )
 
 // How much one question may ask. A letter that somebody pastes has more; its beginning decides.
@@ -147,7 +149,10 @@ func (a *Analyzer) planWords(p *Plan, chars []char, parts []run, numbers []spoke
 			p.add(Concept{[]Clause{{FieldPhrase, []string{t.text}, false, weight * boostPhrase, WhyWords}}})
 			continue
 		}
-		c := Concept{[]Clause{{FieldWords, []string{t.text}, false, weight * boostWords, WhyWords}}}
+		c := Concept{[]Clause{
+			{FieldWords, []string{t.text}, false, weight * boostWords, WhyWords},
+			{FieldAddress, []string{t.text}, false, weight * boostAddress, WhyWords},
+		}}
 		if s := sounds[[2]int{t.from, t.to}]; t.to-t.from == 2 && len(s) > 0 {
 			c.Clauses = append(c.Clauses, Clause{FieldSound, s, false, weight * boostSound, WhySound})
 		}
@@ -166,6 +171,9 @@ func (a *Analyzer) planCharacters(p *Plan, parts []run) {
 				c.Clauses = append(c.Clauses, Clause{FieldWords, terms, false, boostCharWord, WhyChar})
 			}
 			for _, other := range a.synonyms[w] {
+				if strings.Contains(other, r.String()) {
+					continue // it is in byChar itself
+				}
 				if terms, _ := a.wordTerms(other); len(terms) == 1 && len(c.Clauses) < 2*maxWays {
 					c.Clauses = append(c.Clauses, Clause{FieldWords, terms, false, boostCharOther, WhySynonym})
 				}
@@ -208,6 +216,7 @@ func (a *Analyzer) wordConcept(w vocable, weight float64) Concept {
 	}
 	terms, sound := a.wordTerms(w.said)
 	way(FieldWords, terms, boostWords, WhyWords)
+	way(FieldAddress, terms, boostWordThere, WhyWords)
 	less := 1.0
 	if w.said != w.word {
 		meant, _ := a.wordTerms(w.word)

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	engine "github.com/blevesearch/bleve/v2"
@@ -63,17 +64,16 @@ func (g *generation) search(ctx context.Context, a *search.Analyzer, plan search
 	}
 	req := engine.NewSearchRequestOptions(asked, plan.Query.Limit, plan.Query.Offset, false)
 	req.Fields = []string{storedField}
-	order := []string{"-_score", "-" + fieldArrived, "_id"}
-	if plan.Query.Newest || len(plan.Concepts) == 0 {
-		order = order[1:]
+	byScore := len(plan.Concepts) > 0 && !plan.Query.Newest
+	if byScore {
+		req.SortBy([]string{"-_score", "-" + fieldArrived, "_id"})
+	} else {
+		req.SortBy([]string{"-" + fieldArrived, "_id"})
 	}
-	req.SortBy(order)
 	if plan.Query.After != "" {
-		after, err := readCursor(plan.Query.After, len(order))
-		if err != nil {
+		if err := resume(req, plan.Query.After, byScore); err != nil {
 			return search.Result{}, err
 		}
-		req.SetSearchAfter(after)
 	}
 	found, err := g.engine.SearchInContext(ctx, req)
 	if err != nil {
@@ -93,25 +93,46 @@ func (g *generation) search(ctx context.Context, a *search.Analyzer, plan search
 		hit.Highlights, hit.Why = a.Explain(plan, &doc)
 		r.Hits = append(r.Hits, hit)
 	}
-	if n := len(found.Hits); n == plan.Query.Limit {
-		r.Next = writeCursor(found.Hits[n-1].Sort)
+	if n := len(found.Hits); n == plan.Query.Limit && req.From+n < r.Total {
+		switch last := found.Hits[n-1].Sort; {
+		case !byScore:
+			r.Next = writeCursor(last)
+		case req.From+n <= search.MaxOffset:
+			r.Next = writeCursor([]string{strconv.Itoa(req.From + n)})
+		}
 	}
 	return r, nil
 }
 
-// A cursor is the sort key of the last hit.
+// A cursor is the sort key of the last hit: arrival and id, which stay where they are. Scores move with every document that
+// comes, so there the cursor is how many hits were shown.
 func writeCursor(keys []string) string {
 	b, _ := json.Marshal(keys) // strings always can
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-func readCursor(s string, want int) ([]string, error) {
+func resume(req *engine.SearchRequest, cursor string, byScore bool) error {
 	var keys []string
-	b, err := base64.RawURLEncoding.DecodeString(s)
-	if err != nil || json.Unmarshal(b, &keys) != nil || len(keys) != want {
-		return nil, search.ErrCursor
+	b, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err != nil || json.Unmarshal(b, &keys) != nil {
+		return search.ErrCursor
 	}
-	return keys, nil
+	if !byScore {
+		if len(keys) != len(req.Sort) {
+			return search.ErrCursor
+		}
+		req.SetSearchAfter(keys)
+		return nil
+	}
+	if len(keys) != 1 {
+		return search.ErrCursor
+	}
+	n, err := strconv.Atoi(keys[0])
+	if err != nil || n < 0 || n > search.MaxOffset {
+		return search.ErrCursor
+	}
+	req.From = n
+	return nil
 }
 
 // query makes what Bleve carries out: any of the concepts, and all of the filters.
