@@ -41,6 +41,7 @@ type Analyzer struct {
 	region   string
 	sounds   *sounds
 	synonyms synonyms
+	loose    map[string]bool     // words that are said of anything
 	bySound  map[string][]string // words of synonyms by their folded syllables
 	byChar   map[rune][]string   // words of synonyms by their characters
 	fillers  map[string]bool
@@ -52,7 +53,8 @@ func NewAnalyzer(c AnalyzerConfig) (*Analyzer, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Analyzer{region: c.Region, sounds: s, synonyms: newSynonyms(c.Synonyms), bySound: map[string][]string{}, byChar: map[rune][]string{}, fillers: newFillers()}
+	words, loose := newSynonyms(c.Synonyms)
+	a := &Analyzer{region: c.Region, sounds: s, synonyms: words, loose: loose, bySound: map[string][]string{}, byChar: map[rune][]string{}, fillers: newFillers()}
 	for w := range a.synonyms {
 		for _, r := range w {
 			if len([]rune(w)) > 1 && !slices.Contains(a.byChar[r], w) {

@@ -54,6 +54,7 @@ const (
 	partOfWord     = 0.1 // of a pair of characters that stands inside a word of the tables, which counts itself
 	acrossWords    = 0.3 // of a pair that begins in one word and ends in another
 	wordInWord     = 0.4 // of a word of the tables inside a longer one
+	looseWord      = 0.5 // of a word that is said of anything, beside another
 	fewPairs       = 4   // pairs outside of words that count in full
 	wordLength     = 0.6 // the pairs of one word are no independent evidence: n of them count as n to the power of 1 - this
 )
@@ -89,7 +90,7 @@ func (a *Analyzer) Plan(q Query) Plan {
 // three of characters besides. What is in our tables is what people call about; the rest counts for less, the more of it there is.
 func (a *Analyzer) planWords(p *Plan, chars []char, parts []run, numbers []spoken) {
 	inside := a.pieces(chars, parts)
-	words := slices.DeleteFunc(a.vocabulary(chars, parts), func(w vocable) bool { return !inside(w.from, w.to) && !a.covers(w, inside) })
+	words := slices.DeleteFunc(a.vocabulary(chars, parts), func(w vocable) bool { return !inside(w.from, w.from+1) && !inside(w.to-1, w.to) })
 	done := map[string]bool{}
 	for _, w := range words {
 		if key := w.said + "\x00" + w.word; !done[key] && len(p.Concepts) < maxConcepts {
@@ -97,6 +98,9 @@ func (a *Analyzer) planWords(p *Plan, chars []char, parts []run, numbers []spoke
 			weight := 1.0
 			if slices.ContainsFunc(words, func(o vocable) bool { return o.from <= w.from && w.to <= o.to && o.to-o.from > w.to-w.from }) {
 				weight = wordInWord
+			}
+			if a.loose[w.word] && len(words) > 1 {
+				weight *= looseWord
 			}
 			p.add(a.wordConcept(w, weight))
 		}

@@ -18,12 +18,19 @@ type synonyms map[string][]string
 // maxWord is the length of the longest word of the tables, in characters.
 const maxWord = 12
 
-func newSynonyms(own [][]string) synonyms {
-	s := synonyms{}
+// newSynonyms reads the table and what the office adds. Words in loose are said of anything.
+func newSynonyms(own [][]string) (s synonyms, loose map[string]bool) {
+	s, loose = synonyms{}, map[string]bool{}
 	for line := range strings.Lines(synonymTable) {
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
 			continue
+		}
+		line, ofAnything := strings.CutPrefix(line, "~ ")
+		for _, w := range strings.Fields(line) {
+			if ofAnything {
+				loose[plain(w)] = true
+			}
 		}
 		from, to, oneWay := strings.Cut(line, ">")
 		if oneWay {
@@ -35,7 +42,7 @@ func newSynonyms(own [][]string) synonyms {
 	for _, words := range own {
 		s.add(words, words)
 	}
-	return s
+	return s, loose
 }
 
 func (s synonyms) add(from, to []string) {
@@ -101,12 +108,11 @@ func (a *Analyzer) vocabulary(chars []char, parts []run) []vocable {
 // soundsLike gives words of the tables for stretches that sound like them and do not overlap one that is as long and stands there itself.
 func (a *Analyzer) soundsLike(chars []char, at int, exact []vocable) []vocable {
 	var list []vocable
-	end := 0
 	for i := range chars {
 		for n := min(maxWord, len(chars)-i); n > 1; n-- {
 			said := letters(chars[i : i+n])
 			words := a.bySound[a.nameSound(chars[i:i+n])]
-			if len(words) == 0 || a.synonyms[said] != nil || i+n <= end {
+			if len(words) == 0 || a.synonyms[said] != nil {
 				continue
 			}
 			if slices.ContainsFunc(exact, func(e vocable) bool { return e.from < at+i+n && at+i < e.to && e.to-e.from >= n }) {
@@ -115,21 +121,9 @@ func (a *Analyzer) soundsLike(chars []char, at int, exact []vocable) []vocable {
 			for _, w := range words {
 				list = append(list, vocable{said, w, at + i, at + i + n})
 			}
-			end = i + n
-			break
 		}
 	}
 	return list
-}
-
-// covers says whether most of a word is in what is asked: one of its pairs of characters.
-func (a *Analyzer) covers(w vocable, inside func(from, to int) bool) bool {
-	for i := w.from; i+2 <= w.to; i++ {
-		if inside(i, i+2) {
-			return true
-		}
-	}
-	return false
 }
 
 // content cuts away what a question is wrapped in ("喂你好我想问一下……怎么回事啊"), since "我想" and "怎么" match everybody. What
