@@ -62,7 +62,7 @@ func kvConfig() map[string]any {
 		"numSnapshotsToKeep": 1,
 		"bolt_timeout":       "5s",
 		"scorchPersisterOptions": map[string]any{
-			"persisterNapTimeMSec":      200,
+			"persisterNapTimeMSec":      100,
 			"persisterNapUnderNumFiles": 20,
 		},
 	}
