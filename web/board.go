@@ -157,9 +157,5 @@ func causes() []intake.Outcome {
 
 // field is a text of a form, cut to so many characters.
 func (v *visit) field(name string, most int) string {
-	r := []rune(v.r.PostForm.Get(name))
-	if len(r) > most {
-		r = r[:most]
-	}
-	return trim(string(r))
+	return trim(cut(prose(v.r.PostForm.Get(name)), most))
 }

@@ -150,7 +150,7 @@ func (s *Server) searchRoutes() {
 }
 
 func (s *Server) find(ctx context.Context, v *visit, f url.Values) (string, templ.Component, error) {
-	q := Query{Text: cut(trim(f.Get("q")), 512), Kind: f.Get("kind"), Line: intake.LineID(f.Get("line")), Grid: intake.GridID(f.Get("grid")), Owed: f.Get("owed") != "", Newest: f.Get("newest") != ""}
+	q := Query{Text: cut(trim(plain(f.Get("q"))), 512), Kind: f.Get("kind"), Line: intake.LineID(f.Get("line")), Grid: intake.GridID(f.Get("grid")), Owed: f.Get("owed") != "", Newest: f.Get("newest") != ""}
 	if c := intake.Channel(f.Get("channel")); c.Valid() {
 		q.Channel = c
 	}

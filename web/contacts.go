@@ -70,7 +70,11 @@ func (v *visit) contactTitle(c ContactPage) string {
 	if c.ID == "" {
 		return ""
 	}
-	return v.T("contact.by."+string(c.Channel), v.called(c.Person))
+	who := v.called(c.Person)
+	if p := c.Person; p.Called == "" && p.Name.IsZero() { // a stranger is their number
+		who = v.number(p)
+	}
+	return v.T("contact.by."+string(c.Channel), who)
 }
 
 // again renders the contact's page in answer to a form: never to be kept, and never by an address that could be passed on.

@@ -17,6 +17,9 @@ import (
 // T says a message; Has whether there is one.
 func (v *visit) T(key string, args ...any) string { return v.t.T(key, args...) }
 
+// or is the message for a word of an open list, and the word itself where there is none.
+func (v *visit) or(prefix, word string) string { return v.t.Or(prefix, plain(word)) }
+
 func (v *visit) zh() bool { return v.t.Code == "zh-Hans" }
 
 // pick takes the one of two languages that this person reads.
@@ -204,12 +207,15 @@ func plain(s string) string {
 
 // lines is plain for words in paragraphs.
 func lines(s string) []string {
-	var list []string
-	for l := range strings.SplitSeq(strings.ReplaceAll(s, "\r", ""), "\n") {
-		list = append(list, plain(l))
+	list := strings.Split(strings.ReplaceAll(s, "\r", ""), "\n")
+	for i := range list {
+		list[i] = plain(list[i])
 	}
 	return list
 }
+
+// prose is plain with the ends of lines kept.
+func prose(s string) string { return strings.Join(lines(s), "\n") }
 
 // short is the first eight hex digits of an id, as people read it out: 0192-8f3a.
 func short(id intake.ContactID) string {
