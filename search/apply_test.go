@@ -197,6 +197,18 @@ func TestReplayInWholeOrInPartChangesNothing(t *testing.T) {
 	})
 }
 
+// Who keeps a document and goes on from it twice has two documents.
+func TestForkedDocumentsShareNothing(t *testing.T) {
+	opened := event("case/k", 1, &intake.CaseOpenedV1{Contacts: []intake.ContactID{"a", "b", "c"}}, intake.PersonalJSON{Text: "一"})
+	d := foldAll(opened, event("case/k", 2, &intake.CaseAttachedV1{Contact: "d"}, intake.PersonalJSON{Text: "二"}), event("case/k", 3, &intake.CaseNotedV1{}, intake.PersonalJSON{Text: "三"}))
+	x, y := d, d
+	Apply(&x, event("case/k", 4, &intake.CaseAttachedV1{Contact: "x"}, intake.PersonalJSON{Text: "x"}))
+	Apply(&y, event("case/k", 4, &intake.CaseAttachedV1{Contact: "y"}, intake.PersonalJSON{Text: "y"}))
+	if n := len(x.Contacts) - 1; x.Contacts[n] != "x" || x.Words[len(x.Words)-1].Reveal() != "x" {
+		t.Errorf("one fork wrote into the other: %v", x.Contacts)
+	}
+}
+
 func TestStoredSaysWhatItCannotWrite(t *testing.T) {
 	d := Document{ID: "contact/c", Place: &intake.Place{Lat: math.NaN()}}
 	if _, err := d.Stored(); err == nil {
