@@ -207,7 +207,8 @@ type Index interface {
 	Search(ctx context.Context, q Query) (Result, error)
 	// Get gives the document of a subject; false when there is none.
 	Get(ctx context.Context, id intake.Subject) (Document, bool, error)
-	// Position gives what the last Apply that will survive a crash has kept, by partition.
+	// Position gives, by partition, what is kept with the newest documents. After a crash it may be an earlier one, and the documents are
+	// those of then: a consumer reads the stream from here and not from what it committed there.
 	Position(ctx context.Context) ([]Position, error)
 	// Count says how many documents match, without fetching any.
 	Count(ctx context.Context, q Query) (int, error)
