@@ -70,7 +70,7 @@ func (s *Server) unreturnedRoutes() {
 	})
 	s.page(page{
 		path: "/unreturned/heat", deed: users.SeeUnreturned, nav: "unreturned",
-		title: func(v *visit) string { return v.T("heat.head") },
+		title: func(v *visit) string { return v.T("heat.table.head") },
 		part: func(ctx context.Context, v *visit) (string, templ.Component, error) {
 			heat, err := s.heatMap(ctx, v.now)
 			return "", heatTable(v, heat), err

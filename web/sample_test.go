@@ -334,7 +334,7 @@ func (s sampleContacts) One(ctx context.Context, v Viewer, id intake.ContactID) 
 		more(at("13:20:58", "us", "answered", true, s.say("许航"), "276s"), "from_first", "9591s"),
 		more(at("13:26:10", "us", "case_opened", true, s.say("许航"), "W-2026-04817"), s.say("楼道灯，派给陆建平")),
 	}
-	c.Cases = sampleCases{s.sample}.rows()[1:2]
+	c.Cases = sampleCases(s).rows()[1:2]
 	c.BackDone = &Cleared{At: s.at("13:20:58"), By: intake.ClearedResidentReached, Who: Staff{"u-xu", "许航"}}
 	c.Others = []ContactRow{{ID: "01928f3a-7c11-7000-8000-000000000009", Channel: intake.App, Arrived: s.now.AddDate(0, 0, -21), Outcome: intake.Accepted}, {ID: "01928f3a-7c11-7000-8000-00000000000a", Channel: intake.Phone, Arrived: s.now.AddDate(0, 0, -67), Outcome: intake.Answered}}
 	c.Looks = []Look{{s.at("13:26:00"), Staff{"u-xu", "许航"}, "case", ""}, {s.at("14:02:00"), Staff{"u-zhou", "周敏"}, "recording", "check" + s.hurt}}
@@ -454,7 +454,7 @@ func (s sampleCases) One(ctx context.Context, v Viewer, id intake.CaseID) (CaseP
 		return CasePage{}, ErrNotFound
 	}
 	c := CasePage{CaseRow: s.rows()[1], AsOf: s.now, Words: pii.NewText(s.say("三号楼二单元楼道灯不亮一个多礼拜了，\n晚上下楼看不见，腿脚不好怕摔")), Address: pii.NewAddress(s.say("梅苑小区 3 号楼 2 单元")),
-		Person: s.person("王阿姨", "13800005678", "老年"), Why: s.say("按地址找到"), Confidence: 92, Rule: s.say("公共照明 24 小时"), Contacts: sampleContacts{s.sample}.rows()[1:2],
+		Person: s.person("王阿姨", "13800005678", "老年"), Why: s.say("按地址找到"), Confidence: 92, Rule: s.say("公共照明 24 小时"), Contacts: sampleContacts(s).rows()[1:2],
 		Acts: []string{"answer", "note", "return", "extend", "route", "close", "accept"}, Grids: []Choice{{"MY03", s.say("梅苑 03"), "梅苑社区"}}, Depts: []Choice{{Code: "cg", Name: s.say("街道城管科")}}}
 	c.ID = id
 	if id == "secret" {

@@ -196,6 +196,8 @@
       if (e.key === " " || e.key === "Enter") { e.preventDefault(); play.click(); }
     });
   }
+  var here = doc.querySelector(".top nav [aria-current]"); // on a phone the main pages scroll sideways
+  if (here) here.parentNode.scrollLeft = here.offsetLeft - here.parentNode.offsetLeft - here.parentNode.clientWidth / 2 + here.clientWidth / 2;
   all("[data-player]").forEach(player);
   drafts();
   tell();
