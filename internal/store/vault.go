@@ -44,12 +44,26 @@ func (d *DB) secret(ctx context.Context, name string) ([]byte, error) {
 	return secret, nil
 }
 
-// Destroy forgets a secret for ever: what was sealed with it cannot be read again, in log, stream or backup of the log.
+// Destroy forgets a secret for ever: what was sealed with it cannot be read again, in log, stream or backup of the log. The bytes
+// are overwritten where they lay (secure_delete) and the journal that still has them is emptied; while somebody reads from it that
+// fails, the secret is gone all the same, and Destroy is to be called again for the journal's sake. Older backups of this database keep
+// the secret: they must be destroyed too.
 func (d *DB) Destroy(ctx context.Context, name string) error {
-	return d.Tx(ctx, func(tx *Tx) error {
+	err := d.Tx(ctx, func(tx *Tx) error {
 		_, err := tx.ExecContext(ctx, "UPDATE vault SET secret = x'' WHERE name = ?", name)
 		return err
 	})
+	if err != nil {
+		return fmt.Errorf("vault %s: %w", name, err)
+	}
+	var busy, pages, done int
+	if err := d.write.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &done); err != nil {
+		return fmt.Errorf("vault %s is destroyed, but not yet in the journal: %w", name, err)
+	}
+	if busy != 0 {
+		return fmt.Errorf("vault %s is destroyed, but not yet in the journal: somebody reads from it", name)
+	}
+	return nil
 }
 
 // NextEpoch counts the starts of this node, from 1: the high half of the sequences that it writes from now on.
@@ -67,8 +81,25 @@ func (d *DB) NextEpoch(ctx context.Context) (uint32, error) {
 			}
 		}
 		epoch++
+		if epoch >= 1<<31 {
+			return errors.New("there is no epoch left that a sequence can hold")
+		}
 		_, err = tx.ExecContext(ctx, "INSERT INTO facts (name, value) VALUES ('epoch', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", strconv.FormatUint(epoch, 10))
 		return err
 	})
+	return uint32(epoch), err
+}
+
+// Epoch is that of the last start, 0 before the first.
+func (d *DB) Epoch(ctx context.Context) (uint32, error) {
+	var have string
+	err := d.QueryRow(ctx, "SELECT value FROM facts WHERE name = 'epoch'").Scan(&have)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	epoch, err := strconv.ParseUint(have, 10, 31)
 	return uint32(epoch), err
 }
