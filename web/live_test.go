@@ -40,10 +40,12 @@ func TestLiveInBrowser(t *testing.T) {
 	// The list is morphed: the same row is the same element, the fold stays open, and so does what is typed into it.
 	c.open("/unreturned")
 	c.until(`document.querySelector("#cb-cb-4 details")`)
-	c.run(chromedp.Evaluate[chromedp.Void](`document.querySelector("#cb-cb-4").mark = 1`), chromedp.Click(`#cb-cb-4 details summary`), chromedp.WaitVisible(`#cb-cb-4 input[name=words]`), chromedp.SendKeys(`#cb-cb-4 input[name=words]`, "已在微信上说清"))
+	c.run(chromedp.Evaluate[chromedp.Void](`document.querySelector("#cb-cb-4").mark = 1`), chromedp.Click(`#cb-cb-4 details summary`), chromedp.WaitVisible(`#cb-cb-4 input[name=words]`), chromedp.SendKeys(`#cb-cb-4 input[name=words]`, "已在微信上说清"),
+		chromedp.Evaluate[chromedp.Void](`document.querySelector("#cb-cb-4 select[name=reason]").value = "test_call"`), chromedp.Click(`#cb-cb-2 details summary`), chromedp.WaitVisible(`#cb-cb-2 input[name=words]`),
+		chromedp.SendKeys(`#cb-cb-2 input[name=words]`, "打过了"), chromedp.Evaluate[chromedp.Void](`document.querySelector("#cb-cb-4 details").open = true`), chromedp.WaitVisible(`#cb-cb-4 input[name=words]`), chromedp.Focus(`#cb-cb-4 input[name=words]`))
 	h.set(func() { h.people = 4 })
 	c.until(`document.querySelectorAll(".people tbody tr").length === 4`)
-	if got := c.eval(`document.querySelector("#cb-cb-4 input[name=words]").value + document.querySelector("#cb-cb-4 details").open + document.querySelector("#cb-cb-4").mark + (document.activeElement.name === "words")`); got != "已在微信上说清true1true" {
+	if got := c.eval(`document.querySelector("#cb-cb-4 input[name=words]").value + document.querySelector("#cb-cb-4 details").open + document.querySelector("#cb-cb-4").mark + (document.activeElement.name === "words") + document.querySelector("#cb-cb-4 select[name=reason]").value + document.querySelector("#cb-cb-2 input[name=words]").value`); got != "已在微信上说清true1truetest_call打过了" {
 		t.Errorf("after the list changed: %q", got)
 	}
 	h.set(func() { h.people = 0 })
