@@ -300,25 +300,23 @@ func (a *Audio) packet() []byte {
 
 // G.711 by the formulas of ITU-T G.191, one sample at a time: slow, and not the server's tables.
 func toA(v int16) byte {
-	sign, x := byte(0x80), int(v)
+	x := int(v)
 	if x < 0 {
-		sign, x = 0, -x-1
+		x = ^x
 	}
 	x >>= 4
-	if x > 2047 {
-		x = 2047
+	if x > 15 {
+		exp := 1
+		for x > 31 {
+			x >>= 1
+			exp++
+		}
+		x += exp<<4 - 16
 	}
-	exp := 0
-	for m := x; m > 31; m >>= 1 {
-		exp++
+	if v >= 0 {
+		x |= 0x80
 	}
-	var out int
-	if x < 32 {
-		out = x >> 1
-	} else {
-		out = (exp+1)<<4 | (x>>(exp+1))&0x0f
-	}
-	return (byte(out) | sign) ^ 0x55
+	return byte(x) ^ 0x55
 }
 
 func fromA(c byte) int16 {
