@@ -273,8 +273,10 @@ func inFiles(t *testing.T, path string, secret []byte) bool {
 	for _, f := range files {
 		raw, err := os.ReadFile(f)
 		must(t, err)
-		if bytes.Contains(raw, secret) {
-			return true
+		for i := 0; i+8 <= len(secret); i++ { // a part that was left over is too much
+			if bytes.Contains(raw, secret[i:i+8]) {
+				return true
+			}
 		}
 	}
 	return false
