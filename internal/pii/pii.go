@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -127,13 +128,14 @@ func (a Address) Reveal() string { return a.clear }
 // IsZero says that no address is known.
 func (a Address) IsZero() bool { return a.clear == "" }
 
-// String masks to the community: what stands up to 社区, 村 or 新村, and stars for the rest.
+// String masks to the community: what stands up to 社区, 村 or 新村, and stars for the rest. Where a digit stands before that (an address that
+// is written from the door outwards, a number beside it) it shows less, or nothing.
 func (a Address) String() string {
 	if a.clear == "" {
 		return ""
 	}
 	for _, end := range []string{"社区", "新村", "村", "街道"} {
-		if i := strings.Index(a.clear, end); i >= 0 {
+		if i := strings.Index(a.clear, end); i >= 0 && !strings.ContainsFunc(a.clear[:i], unicode.IsDigit) {
 			return a.clear[:i+len(end)] + "***"
 		}
 	}
