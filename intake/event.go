@@ -108,6 +108,8 @@ func (e Event) Check() error {
 		return fmt.Errorf("%w: subject %q is not kind/id", ErrInvalid, e.Subject)
 	case e.Sequence.Count() == 0:
 		return fmt.Errorf("%w: %s has no sequence", ErrInvalid, e.Subject)
+	case e.Sequence.Epoch() >= 1<<31:
+		return fmt.Errorf("%w: the epoch of %s is not below 2³¹", ErrInvalid, e.ID())
 	case e.Data == nil:
 		return fmt.Errorf("%w: %s has no data", ErrInvalid, e.Subject)
 	case e.PartitionKey == "":
