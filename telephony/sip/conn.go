@@ -223,6 +223,7 @@ type stream struct {
 	out   []byte // judged, not yet given
 	once  sync.Once
 	begun bool // a whole message has come
+	noise int  // how often something came that was no message
 }
 
 func (s *stream) Read(b []byte) (int, error) {
@@ -317,7 +318,10 @@ func (s *stream) next() (took bool, err error) {
 			return false, io.EOF
 		}
 	}
-	if v.close {
+	if v.noise {
+		s.noise++
+	}
+	if v.close || s.noise > 3 {
 		return false, io.EOF
 	}
 	s.out = v.pass

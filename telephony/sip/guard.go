@@ -58,6 +58,7 @@ type verdict struct {
 	pass  []byte
 	reply []byte
 	close bool
+	noise bool // no SIP at all: a stream goes on behind the next empty line, a few times
 }
 
 // trunk finds the trunk that owns an address: the one with the longest prefix.
@@ -148,7 +149,7 @@ func (g *guard) look(data []byte, source netip.AddrPort, stream bool) verdict {
 	m := readShape(data, stream)
 	if m == nil {
 		g.cfg.Metrics.Dropped("noise")
-		return verdict{close: stream}
+		return verdict{noise: true}
 	}
 	if !trusted && m.method != "REGISTER" {
 		g.cfg.Metrics.Dropped("source")

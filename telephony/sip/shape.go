@@ -139,16 +139,16 @@ func readShape(data []byte, stream bool) *shape {
 		m.fail(400, "no empty line after the headers")
 		m.fatal = true
 	}
-	if bytes.IndexByte(data[:len(data)-len(rest)], 0) >= 0 {
+	if m.method != "" {
+		m.judgeStart()
+	}
+	if bytes.IndexByte(data[:len(data)-len(rest)], 0) >= 0 { // legal within a quoted string (RFC 3261 §25.1), and never meant well
 		m.fail(400, "NUL in a header")
 	}
 	for _, f := range fields {
 		if strings.IndexByte(f.value, '\r') >= 0 {
 			m.fail(400, "CR in %s", f.name)
 		}
-	}
-	if m.method != "" {
-		m.judgeStart()
 	}
 	m.judgeFields()
 	m.judgeLength(stream)
@@ -203,7 +203,7 @@ func (m *shape) judgeStart() {
 	case lower == "tel" && rest != "":
 	case lower != "sip" && lower != "sips":
 		m.fail(416, "scheme")
-	case strings.Contains(rest, "?"):
+	case strings.Contains(rest[strings.LastIndexByte(rest, '@')+1:], "?"):
 		// Headers must not stand in a request URI (RFC 3261 §19.1.1); an attacker's Route in one is not to be obeyed, so it is refused.
 		m.fail(400, "headers in the request URI")
 	default:
