@@ -280,7 +280,7 @@ type (
 		Decision Decision
 		Category string
 		Grid     intake.GridID // chosen by a person against Found; "" keeps what was found
-		Dept     string        // chosen by a person against Decision
+		Dept     string        // chosen by a person against Decision; NoDepartment: the grid has it, whatever the rule says
 		By       intake.UserID
 		Personal intake.Personal
 		Next     Next
@@ -355,6 +355,9 @@ func (Answer) input()   {}
 func (Close) input()    {}
 func (Reopen) input()   {}
 func (Note) input()     {}
+
+// NoDepartment in Open.Dept says that the grid has the case although a rule gives it to a department.
+const NoDepartment = "-"
 
 // Next says what follows at once when a case is opened.
 type Next string

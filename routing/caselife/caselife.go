@@ -250,7 +250,7 @@ func (l *Life) open(in routing.Open) []routing.Effect {
 		return refuse("这件工单已经开过了")
 	case in.Source == "":
 		return refuse("没有说工单从哪里来")
-	case in.Personal.Text.IsZero() && in.Callback == "":
+	case in.Personal.Text.IsZero() && in.Callback == "" && in.Source != intake.FromSubmission: // a picture and a place are a submission too
 		return refuse("请写下是什么事")
 	}
 	d, f := in.Decision, in.Found
@@ -265,16 +265,25 @@ func (l *Life) open(in routing.Open) []routing.Effect {
 	if d.Grid != "" {
 		o.Grid, o.Confidence = d.Grid, 100
 	}
-	effects := []routing.Effect{routing.Write{Data: o, Personal: in.Personal}}
-	after := routing.Case{Grid: o.Grid, Department: o.Department}
-	if in.Grid != "" && in.Grid != o.Grid || in.Dept != "" && in.Dept != o.Department || in.Grid != "" && in.Dept == "" && o.Department != "" {
-		r := &intake.CaseRoutedV1{Grid: o.Grid, Department: in.Dept, FromGrid: o.Grid, FromDept: o.Department, Why: "填单时改选", Overruled: true, Confidence: o.Confidence, By: in.By}
-		if in.Grid != "" {
-			r.Grid, r.Confidence = in.Grid, 100
-		}
-		effects = append(effects, routing.Write{Data: r})
-		after.Grid, after.Department = r.Grid, r.Department
+	if o.Grid == "" && in.Grid != "" { // nothing was found, so nothing is overruled
+		o.Grid, o.Why, o.Confidence = in.Grid, "由人选定", 100
 	}
+	effects := []routing.Effect{routing.Write{Data: o, Personal: in.Personal}}
+	r := &intake.CaseRoutedV1{Grid: o.Grid, Department: o.Department, FromGrid: o.Grid, FromDept: o.Department, Why: "填单时改选", Overruled: true, Confidence: o.Confidence, By: in.By}
+	if in.Grid != "" && in.Grid != o.Grid {
+		r.Grid, r.Confidence = in.Grid, 100
+	}
+	switch in.Dept {
+	case "":
+	case routing.NoDepartment:
+		r.Department = ""
+	default:
+		r.Department = in.Dept
+	}
+	if r.Grid != r.FromGrid || r.Department != r.FromDept {
+		effects = append(effects, routing.Write{Data: r})
+	}
+	after := routing.Case{Grid: r.Grid, Department: r.Department}
 	switch in.Next {
 	case routing.NextWait:
 	case routing.NextDispatch:

@@ -49,6 +49,22 @@ var scripts = map[string][]any{
 	"reopened": {opening(routing.NextDispatch), routing.Reopen{Why: "x"}, routing.Close{Result: routing.Solved, By: "lu"}, routing.Close{Known: routing.Seen, By: "lu"}, routing.Close{Result: routing.Solved, Known: routing.Seen, By: "lu"},
 		routing.Attach{Contact: "c2", By: "xuhang"}, routing.Attach{Contact: "c2", By: "xuhang"}, routing.Attach{By: "xuhang"}, routing.Note{By: "lu"}, routing.Note{By: "lu", Text: pii.NewText("居民说又坏了")}, 48 * time.Hour, routing.Reopen{By: "xuhang"}, routing.Reopen{Contact: "c3", By: "xuhang"}, routing.Accept{By: "lu"}},
 	"overruled_in_the_form": {func() routing.Open { o := opening(routing.NextDispatch); o.Grid = "g7"; return o }(), routing.Accept{By: "zhou"}},
+	"grid_not_department": {func() routing.Open {
+		o := opening(routing.NextDispatch)
+		o.Decision.Department, o.Dept = "duty", routing.NoDepartment
+		return o
+	}()},
+	"moved_with_its_department": {func() routing.Open {
+		o := opening(routing.NextDispatch)
+		o.Decision.Department, o.Grid = "duty", "g7"
+		return o
+	}()},
+	"found_by_a_person": {func() routing.Open {
+		o := opening(routing.NextDispatch)
+		o.Found, o.Grid = routing.Found{}, "g7"
+		return o
+	}()},
+	"picture_only": {routing.Open{Source: intake.FromSubmission, Contacts: []intake.ContactID{"c1"}}},
 	"nobody_to_send_to": {func() routing.Open { o := opening(routing.NextDispatch); o.Found = routing.Found{}; return o }(),
 		func() routing.Open { o := opening(routing.NextWait); o.Found = routing.Found{}; return o }(), routing.Dispatch{By: "x"}, routing.Accept{By: "x"}, routing.Start{By: "x"}, routing.Return{Why: "y"}, routing.Answer{Text: pii.NewText("y")},
 		routing.Route{Grid: "g5", Why: "问清楚了", By: "x"}, routing.Dispatch{By: "x"}},
