@@ -228,7 +228,7 @@ type (
 		Attempt   intake.AttemptID
 		Callback  intake.CallbackID
 		Operator  intake.UserID
-		Result    string // one of intake.Try…
+		Result    string // one of intake.Try…; "" when it came to no try: the desk phone was not taken, or hung up first
 		Seconds   int64  // talked
 		Recording intake.RecordingID
 	}

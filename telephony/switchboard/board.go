@@ -1,30 +1,443 @@
 package switchboard
 
 import (
+	"container/heap"
+	"fmt"
+	"slices"
 	"time"
 
 	"yingda/intake"
+	"yingda/intake/queue"
 	"yingda/telephony"
+	"yingda/telephony/call"
 )
 
 // Switchboard is the machine. It is owned by one goroutine.
-type Switchboard struct{}
+type Switchboard struct {
+	cfg      Config
+	lines    map[intake.LineID]Line
+	order    []intake.LineID
+	fallback intake.LineID
+	draining bool
+
+	calls    map[intake.ContactID]*live
+	backs    map[intake.AttemptID]*live
+	legs     map[telephony.LegID]*live
+	recs     map[intake.RecordingID]*live
+	arrivals []intake.ContactID // of live calls, in order; tidied now and then
+	timers   timers
+}
+
+// live is a call or a call back, with what leads to it.
+type live struct {
+	call *call.Call
+	back *call.Back
+	id   intake.ContactID // of a call
+	try  intake.AttemptID // of a call back
+	line intake.LineID
+	legs []telephony.LegID
+	recs []intake.RecordingID
+	at   time.Time // its deadline
+	slot int       // in timers, −1: in none
+}
+
+func (l *live) step(now time.Time, in telephony.Input) []telephony.Effect {
+	if l.call != nil {
+		return l.call.Step(now, in)
+	}
+	return l.back.Step(now, in)
+}
+
+func (l *live) wake(now time.Time) []telephony.Effect {
+	if l.call != nil {
+		return l.call.Wake(now)
+	}
+	return l.back.Wake(now)
+}
+
+func (l *live) deadline() time.Time {
+	if l.call != nil {
+		return l.call.Deadline()
+	}
+	return l.back.Deadline()
+}
+
+func (l *live) done() bool {
+	if l.call != nil {
+		return l.call.Done()
+	}
+	return l.back.Done()
+}
 
 // New makes one without lines.
-func New(c Config) *Switchboard { panic("begun") }
+func New(c Config) *Switchboard {
+	return &Switchboard{cfg: c, lines: map[intake.LineID]Line{}, calls: map[intake.ContactID]*live{}, backs: map[intake.AttemptID]*live{},
+		legs: map[telephony.LegID]*live{}, recs: map[intake.RecordingID]*live{}}
+}
 
 // Step takes what happened and says what is to be done, in order.
-func (s *Switchboard) Step(now time.Time, in telephony.Input) []telephony.Effect { panic("begun") }
+func (s *Switchboard) Step(now time.Time, in telephony.Input) []telephony.Effect {
+	switch in := in.(type) {
+	case SetLines:
+		s.setLines(in)
+		return nil
+	case FromQueue:
+		return s.fromQueue(now, in.Effect)
+	case telephony.Invited:
+		return s.invited(now, in)
+	case telephony.CallBack:
+		return s.callBack(now, in)
+	case telephony.Drain:
+		return s.drain(now)
+	case telephony.Written:
+		return s.to(now, s.calls[in.Contact], in)
+	case telephony.Recorded:
+		return s.to(now, s.recs[in.Recording], in)
+	}
+	return s.to(now, s.legs[legOf(in)], in)
+}
+
+func legOf(in telephony.Input) telephony.LegID {
+	switch in := in.(type) {
+	case telephony.Accepted:
+		return in.Leg
+	case telephony.Ringing:
+		return in.Leg
+	case telephony.Answered:
+		return in.Leg
+	case telephony.Failed:
+		return in.Leg
+	case telephony.Ended:
+		return in.Leg
+	case telephony.Held:
+		return in.Leg
+	case telephony.Resumed:
+		return in.Leg
+	case telephony.Digit:
+		return in.Leg
+	case telephony.Played:
+		return in.Leg
+	case telephony.Heard:
+		return in.Leg
+	case telephony.Quiet:
+		return in.Leg
+	case telephony.MediaLost:
+		return in.Leg
+	}
+	return ""
+}
+
+func (s *Switchboard) setLines(in SetLines) {
+	s.lines, s.order, s.fallback = map[intake.LineID]Line{}, nil, in.Default
+	for _, l := range in.Lines {
+		s.lines[l.ID] = l
+		s.order = append(s.order, l.ID)
+	}
+	slices.Sort(s.order)
+}
+
+// invited begins a call, or refuses it; either way it is written down.
+func (s *Switchboard) invited(now time.Time, in telephony.Invited) []telephony.Effect {
+	if in.Line == "" {
+		in.Line = s.fallback
+	}
+	line, known := s.lines[in.Line]
+	if !known {
+		in.Line = ""
+	}
+	c := call.Config{Settings: line.Settings, Switchboard: s.cfg.ID, Source: s.cfg.Source, Epoch: s.cfg.Epoch, Open: line.Hours.Open(now), NewLeg: s.cfg.NewLeg, NewRecording: s.cfg.NewRecording}
+	switch {
+	case s.draining:
+		c.Refuse, c.Reason = 503, intake.ReasonShutdown
+	case in.Overload || s.cfg.MaxCalls > 0 && s.Live() >= s.cfg.MaxCalls:
+		c.Refuse, c.Reason = 503, intake.ReasonOverload
+	case in.Caller.Blocked:
+		c.Refuse, c.Reason = 603, intake.ReasonBlocked
+	case !known:
+		c.Refuse, c.Reason = 404, "unknown_line"
+	case !in.Audio:
+		c.Refuse, c.Reason = 488, intake.ReasonBadSDP
+	}
+	if s.calls[in.Contact] != nil || s.legs[in.Leg] != nil {
+		panic(fmt.Sprintf("switchboard: contact %s or leg %s is invited twice", in.Contact, in.Leg))
+	}
+	l := &live{call: call.New(c), id: in.Contact, line: in.Line, slot: -1}
+	s.calls[in.Contact] = l
+	s.arrivals = append(s.arrivals, in.Contact)
+	s.own(l, in.Leg)
+	return s.to(now, l, in)
+}
+
+func (s *Switchboard) own(l *live, leg telephony.LegID) {
+	s.legs[leg] = l
+	l.legs = append(l.legs, leg)
+}
+
+func (s *Switchboard) callBack(now time.Time, in telephony.CallBack) []telephony.Effect {
+	if s.backs[in.Attempt] != nil {
+		return nil
+	}
+	if s.draining {
+		return []telephony.Effect{telephony.Tried{Attempt: in.Attempt, Callback: in.Callback, Operator: in.Operator}}
+	}
+	if in.Line == "" {
+		in.Line = s.fallback
+	}
+	line := s.lines[in.Line]
+	c := call.Config{Settings: line.Settings, Switchboard: s.cfg.ID, Source: s.cfg.Source, Epoch: s.cfg.Epoch, NewLeg: s.cfg.NewLeg, NewRecording: s.cfg.NewRecording}
+	l := &live{back: call.NewBack(c), try: in.Attempt, line: in.Line, slot: -1}
+	s.backs[in.Attempt] = l
+	return s.to(now, l, in)
+}
+
+func (s *Switchboard) drain(now time.Time) []telephony.Effect {
+	s.draining = true
+	var out []telephony.Effect
+	for _, id := range slices.Clone(s.arrivals) {
+		out = append(out, s.to(now, s.calls[id], telephony.Drain{})...)
+	}
+	return out
+}
+
+// fromQueue hands what the queue says to the one concerned.
+func (s *Switchboard) fromQueue(now time.Time, e queue.Effect) []telephony.Effect {
+	switch e := e.(type) {
+	case queue.Placed:
+		return s.to(now, s.calls[e.Contact], call.Placed{Ahead: e.Ahead, Estimate: e.Estimate})
+	case queue.Full:
+		return s.to(now, s.calls[e.Contact], call.Full{})
+	case queue.Offered:
+		return s.to(now, s.calls[e.Contact], call.Offered{Offer: e.Offer, Operator: e.Operator, Ring: e.Ring})
+	case queue.Withdrawn:
+		return s.to(now, s.calls[e.Contact], call.Withdrawn{Offer: e.Offer, Why: e.Why})
+	case queue.Engaged:
+		return s.to(now, s.backs[intake.AttemptID(e.Ref)], call.Engaged{})
+	case queue.EngageRefused:
+		return s.to(now, s.backs[intake.AttemptID(e.Ref)], call.EngageRefused{Why: e.Why})
+	}
+	return nil
+}
+
+// to hands an input to its call and carries its wishes for the queue outwards. A call whose machine panics ends as fault; the others go on.
+func (s *Switchboard) to(now time.Time, l *live, in telephony.Input) []telephony.Effect {
+	if l == nil {
+		return nil
+	}
+	return s.tidy(now, l, s.guard(now, l, func() []telephony.Effect { return l.step(now, in) }))
+}
+
+func (s *Switchboard) guard(now time.Time, l *live, f func() []telephony.Effect) (out []telephony.Effect) {
+	defer func() {
+		if p := recover(); p != nil {
+			if l.call != nil {
+				out = l.call.Break(now)
+			} else {
+				out = l.back.Break(now)
+			}
+		}
+	}()
+	return f()
+}
+
+func (s *Switchboard) tidy(now time.Time, l *live, effects []telephony.Effect) []telephony.Effect {
+	out := effects[:0:0]
+	for _, e := range effects {
+		switch e := e.(type) {
+		case telephony.Dial:
+			s.own(l, e.Leg)
+			out = append(out, e)
+		case telephony.Record:
+			s.recs[e.Recording] = l
+			l.recs = append(l.recs, e.Recording)
+			out = append(out, e)
+		default:
+			if q := s.forQueue(l, e); q != nil {
+				out = append(out, ToQueue{Input: q})
+			} else {
+				out = append(out, e)
+			}
+		}
+	}
+	if l.done() {
+		s.forget(l)
+	} else {
+		s.timers.set(l, l.deadline())
+	}
+	return out
+}
+
+// forQueue translates what a call asks of the queue; nil for what is not for the queue.
+func (s *Switchboard) forQueue(l *live, e telephony.Effect) queue.Input {
+	switch e := e.(type) {
+	case call.Join:
+		line := s.lines[e.Line]
+		return queue.Join{Contact: l.id, Channel: intake.Phone, Line: e.Line, Priority: e.Priority, Why: e.Why, Arrived: l.call.View().Arrived, Ring: line.Ring, Limit: line.Limit, Head: e.Head}
+	case call.Leave:
+		return queue.Leave{Contact: l.id, Why: e.Why}
+	case call.Ask:
+		return queue.Ask{Contact: l.id}
+	case call.Rings:
+		return queue.Rings{Offer: e.Offer}
+	case call.Took:
+		return queue.Took{Offer: e.Offer, Contact: l.id, Operator: e.Operator, Channel: intake.Phone, Line: e.Line}
+	case call.Missed:
+		return queue.Missed{Offer: e.Offer, Why: e.Why}
+	case call.Finished:
+		return queue.Finished{Offer: e.Offer}
+	case call.Engage:
+		return queue.Engage{Operator: e.Operator, Ref: string(l.try)}
+	case call.Disengage:
+		return queue.Disengage{Operator: e.Operator, Ref: string(l.try), Talked: e.Talked}
+	}
+	return nil
+}
+
+func (s *Switchboard) forget(l *live) {
+	s.timers.set(l, time.Time{})
+	for _, leg := range l.legs {
+		delete(s.legs, leg)
+	}
+	for _, r := range l.recs {
+		delete(s.recs, r)
+	}
+	if l.back != nil {
+		delete(s.backs, l.try)
+		return
+	}
+	delete(s.calls, l.id)
+	if len(s.arrivals) > 64 && len(s.arrivals) > 2*len(s.calls) {
+		s.arrivals = slices.DeleteFunc(s.arrivals, func(id intake.ContactID) bool { return s.calls[id] == nil })
+	}
+}
 
 // Wake does what has become due. Deadline is when it wants to be woken, zero for never.
-func (s *Switchboard) Wake(now time.Time) []telephony.Effect { panic("begun") }
-func (s *Switchboard) Deadline() time.Time                   { panic("begun") }
+func (s *Switchboard) Wake(now time.Time) []telephony.Effect {
+	var out []telephony.Effect
+	for len(s.timers) > 0 && !s.timers[0].at.After(now) {
+		l := s.timers[0]
+		at := l.at
+		out = append(out, s.tidy(now, l, s.guard(now, l, func() []telephony.Effect { return l.wake(now) }))...)
+		if l.slot >= 0 && l.at.Equal(at) { // it asks for the same past moment again: that would be for ever
+			s.timers.set(l, now.Add(time.Millisecond))
+		}
+	}
+	return out
+}
+
+func (s *Switchboard) Deadline() time.Time {
+	if len(s.timers) == 0 {
+		return time.Time{}
+	}
+	return s.timers[0].at
+}
 
 // Live is the number of calls and calls back under way: when draining, the program may end when it is 0.
-func (s *Switchboard) Live() int { panic("begun") }
+func (s *Switchboard) Live() int { return len(s.calls) + len(s.backs) }
 
 // Snapshot is how things stand at now.
-func (s *Switchboard) Snapshot(now time.Time) Snapshot { panic("begun") }
+func (s *Switchboard) Snapshot(now time.Time) Snapshot {
+	snap := Snapshot{Draining: s.draining}
+	lines := map[intake.LineID]*LineView{}
+	for _, id := range s.order {
+		lines[id] = &LineView{Line: id, Open: s.lines[id].Hours.Open(now)}
+	}
+	for _, id := range s.arrivals {
+		l := s.calls[id]
+		if l == nil {
+			continue
+		}
+		v := l.call.View()
+		if v.Stage == call.Over {
+			continue
+		}
+		snap.Calls = append(snap.Calls, CallView{Contact: id, Line: l.line, Number: v.Invited.Number, Known: v.Invited.Caller.Known, Stage: v.Stage, Arrived: v.Arrived, Since: v.Since,
+			Priority: v.Priority, Why: v.Why, Operator: v.Operator, Ringing: v.Ringing, Held: v.Held, Silent: v.Silent})
+		if w := lines[l.line]; w != nil {
+			w.count(v)
+		}
+	}
+	for id, l := range s.backs {
+		stage, since := l.back.Stage()
+		o := l.back.Order()
+		snap.Backs = append(snap.Backs, BackView{Attempt: id, Callback: o.Callback, Operator: o.Operator, Stage: stage, Since: since})
+	}
+	slices.SortFunc(snap.Backs, func(a, b BackView) int { return a.Since.Compare(b.Since) })
+	for _, id := range s.order {
+		snap.Lines = append(snap.Lines, *lines[id])
+	}
+	return snap
+}
+
+func (w *LineView) count(v call.View) {
+	switch v.Stage {
+	case call.Talking:
+		w.Talking++
+	case call.Message:
+		w.Message++
+	case call.Waiting, call.Menu, call.Writing:
+		w.Waiting++
+		if v.Ringing {
+			w.Ringing++
+		}
+		if w.Oldest.IsZero() || v.Arrived.Before(w.Oldest) {
+			w.Oldest = v.Arrived
+		}
+	}
+}
 
 // Interrupted gives the provisional contact.ended of each contact that the last run left open, to be appended before any call is taken.
-func (s *Switchboard) Interrupted(now time.Time, open []Open) []intake.Event { panic("begun") }
+func (s *Switchboard) Interrupted(now time.Time, open []Open) []intake.Event {
+	var list []intake.Event
+	for _, o := range open {
+		until := o.Seen
+		if until.IsZero() {
+			until = now
+		}
+		e := &intake.EndedV1{Outcome: intake.Interrupted, Reason: intake.ReasonRestarted, By: intake.ByUs, Q850: 41, Provisional: true}
+		if o.Answered.IsZero() {
+			e.WaitedMS = max(until.Sub(o.Arrived).Milliseconds(), 0)
+		} else {
+			e.WaitedMS = max(o.Answered.Sub(o.Arrived).Milliseconds(), 0)
+			e.TalkedMS = max(until.Sub(o.Answered).Milliseconds(), 0)
+		}
+		list = append(list, intake.Event{Source: s.cfg.Source, Subject: o.Contact.Subject(), Sequence: o.Last.Next(s.cfg.Epoch), Time: intake.Millis(now), PartitionKey: o.PartitionKey, Data: e})
+	}
+	return list
+}
+
+// timers is a heap of those that want to be woken, the next first.
+type timers []*live
+
+func (t *timers) set(l *live, at time.Time) {
+	l.at = at
+	switch {
+	case at.IsZero() && l.slot >= 0:
+		heap.Remove(t, l.slot)
+	case at.IsZero():
+	case l.slot >= 0:
+		heap.Fix(t, l.slot)
+	default:
+		heap.Push(t, l)
+	}
+}
+
+func (t timers) Len() int           { return len(t) }
+func (t timers) Less(i, j int) bool { return t[i].at.Before(t[j].at) }
+func (t timers) Swap(i, j int) {
+	t[i], t[j] = t[j], t[i]
+	t[i].slot, t[j].slot = i, j
+}
+
+func (t *timers) Push(x any) {
+	l := x.(*live)
+	l.slot = len(*t)
+	*t = append(*t, l)
+}
+
+func (t *timers) Pop() any {
+	old := *t
+	l := old[len(old)-1]
+	*t = old[:len(old)-1]
+	l.slot = -1
+	return l
+}
