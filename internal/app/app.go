@@ -1,2 +1,486 @@
 // Package app is the whole program as one value: it wires the arms to the stream and to one another.
+//
+// Start opens log, tables and index, brings the projections up to date, ends what the last run left open, and then takes
+// calls; Stop drains and closes. A test starts it on port 0 in a folder of its own. The same package holds what the command
+// line does beside serving (audit, export, import, backup …), over Store, which opens the tables without the telephones.
+//
+// Goroutines, each with its owner and end: see docs/architecture.md. This package's own are the switchboard's loop ("loop"),
+// "writer" (events to the log), "relay" (outbox to the log), one "consumer" for each of books, search and casebook, "watch" (what
+// other processes change: lines, accounts), "callback <attempt>" (writes down one attempt), and net/http's.
+//
+// What it does not do: it decides nothing about a call, a case or a figure; the machines and books do.
 package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"yingda/intake"
+	"yingda/intake/books"
+	"yingda/intake/queue"
+	"yingda/intake/stream/sqllog"
+	"yingda/internal/lines"
+	"yingda/internal/loop"
+	"yingda/telephony"
+	"yingda/telephony/media"
+	"yingda/telephony/sip"
+	"yingda/telephony/switchboard"
+	"yingda/web"
+)
+
+// Version of the program, set when it is built.
+var Version = "dev"
+
+// Options of a start beside the configuration.
+type Options struct {
+	Logger *slog.Logger
+	Now    func() time.Time // nil: a clock that never steps back
+}
+
+// App is a running yingda.
+type App struct {
+	*Store
+	log *slog.Logger
+
+	media    *media.Plane
+	prompts  *promptPack
+	sip      *sip.Server
+	board    *switchboard.Switchboard
+	queue    *queue.Queue
+	loop     *loop.Loop[hallInput, hallEffect]
+	writer   *writer
+	web      *web.Server
+	http     *http.Server
+	httpAt   net.Addr
+	metrics  *prometheus.Registry
+	counters *counters
+	changes  *changes
+	desks    *desks
+
+	readers    []*consumer
+	lines      atomic.Pointer[[]lines.Line]
+	degraded   atomic.Pointer[sqllog.State]
+	draining   atomic.Bool
+	control    net.Listener
+	seen       sync.Map // dedupe key of a call that the last run left open → seenContact
+	seq        sequences
+	trunksDown sync.Map // name → since when
+
+	cancel   context.CancelFunc // ends readers, relay, watch
+	stopLoop context.CancelFunc
+	loopDone chan struct{}
+	wg       sync.WaitGroup
+	failed   chan error
+}
+
+type seenContact struct {
+	id  intake.ContactID
+	seq intake.Sequence
+}
+
+// Start starts everything and returns when calls are taken. What was opened is closed again when it fails.
+func Start(ctx context.Context, c Config, o Options) (a *App, err error) {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	a = &App{log: o.Logger, changes: newChanges(), loopDone: make(chan struct{}), failed: make(chan error, 4)}
+	defer func() {
+		if err != nil {
+			stop, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			err = errors.Join(err, a.Stop(stop))
+			a = nil
+		}
+	}()
+	a.Store, err = OpenStore(ctx, c, StoreOptions{Logger: o.Logger, Now: o.Now, Serve: true, Degraded: a.onDegraded})
+	if err != nil {
+		return a, err
+	}
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	a.cancel = cancel
+	if err := a.openIndex(ctx); err != nil {
+		return a, err
+	}
+	if err := a.settle(ctx); err != nil {
+		return a, err
+	}
+	if err := a.openPhones(run); err != nil {
+		return a, err
+	}
+	a.startReaders(run)
+	a.wg.Go(func() { a.watch(run) })
+	if err := a.openControl(); err != nil {
+		return a, err
+	}
+	if err := a.openHTTP(); err != nil {
+		return a, err
+	}
+	udp, tcp := a.sip.Addr()
+	a.log.Info("yingda takes calls", "version", Version, "pages", a.URL(), "sip_udp", udp.String(), "sip_tcp", tcp.String(), "epoch", a.Epoch)
+	return a, nil
+}
+
+// settle brings the books up to date and ends what the last run left open, before any call is taken.
+func (a *App) settle(ctx context.Context) error {
+	if err := a.booksConsumer().catchUp(ctx, a.head); err != nil {
+		return fmt.Errorf("books: %w", err)
+	}
+	open, err := a.books.OpenContacts(ctx)
+	if err != nil {
+		return fmt.Errorf("open contacts: %w", err)
+	}
+	a.board = switchboard.New(switchboard.Config{ID: a.Config.switchboard(), Source: a.Source, Epoch: a.Epoch,
+		NewLeg:       func() telephony.LegID { return telephony.LegID(newID()) },
+		NewRecording: func() intake.RecordingID { return intake.RecordingID(newID()) },
+		MaxCalls:     a.Config.SIP.MaxCalls})
+	now := a.now()
+	events, err := a.interrupted(now, open)
+	if err != nil {
+		return err
+	}
+	node := intake.Subject("node/" + a.Config.Office.Node)
+	events = append(events, intake.Event{Source: a.Source, Subject: node, Sequence: a.seq.next(node, a.Epoch), Time: intake.Millis(now), PartitionKey: string(node),
+		Data: &intake.NodeStartedV1{Version: Version, Epoch: a.Epoch, Open: len(open)}})
+	if err := a.Log.Append(ctx, events...); err != nil {
+		return fmt.Errorf("write down what the last run left open: %w", err)
+	}
+	if len(open) > 0 {
+		a.log.Warn("contacts that the last run left open are now interrupted; their callers are owed a call", "count", len(open))
+	}
+	return nil
+}
+
+// interrupted makes the events that end what was open, and remembers the calls whose INVITE may come again.
+func (a *App) interrupted(now time.Time, open []books.OpenContact) ([]intake.Event, error) {
+	var mine []switchboard.Open
+	for _, c := range open {
+		mine = append(mine, switchboard.Open{Contact: c.ID, PartitionKey: c.Key, Last: c.Newest, Arrived: c.Arrived, Answered: c.Answered})
+	}
+	events := a.board.Interrupted(now, mine)
+	after := map[intake.ContactID]intake.Sequence{}
+	for _, e := range events {
+		after[e.Contact()] = e.Sequence
+	}
+	for _, c := range open {
+		if c.Dedupe != "" {
+			a.seen.Store(c.Dedupe, seenContact{c.ID, after[c.ID]})
+		}
+	}
+	return events, nil
+}
+
+// openPhones starts the switchboard's loop, the media plane and the SIP edge.
+func (a *App) openPhones(run context.Context) error {
+	c := a.Config
+	a.queue = queue.New(queue.Config{NewOffer: func() intake.OfferID { return intake.OfferID(newID()) }, Settings: queueSettings(c.Queue)})
+	a.writer = newWriter(a.Log, a.now, a.log, func(contact intake.ContactID, unwritten bool) {
+		a.loop.Send(telephony.Written{Contact: contact, Unwritten: unwritten})
+	})
+	a.desks = newDesks(a)
+	a.loop = loop.New[hallInput, hallEffect](&hall{a.queue, a.board}, a.do, loop.Config[hallInput]{Now: a.now, Logger: a.log, Panics: a.onPanic})
+	loopCtx, stop := context.WithCancel(run)
+	a.stopLoop = stop
+	go func() { defer close(a.loopDone); a.loop.Run(loopCtx) }()
+	if err := a.loadLines(run); err != nil {
+		return err
+	}
+	var err error
+	if a.prompts, err = loadPrompts(c.Media.Prompts, a.log); err != nil {
+		return err
+	}
+	address, err := mediaAddress(c)
+	if err != nil {
+		return err
+	}
+	a.media, err = media.Open(media.Config{Address: address, PortMin: uint16(c.Media.PortMin), PortMax: uint16(c.Media.PortMax), Threads: c.Media.Threads,
+		RecordingDir: filepath.Join(c.Data, "recordings"), Key: a.keys.recording, Clips: a.prompts.clip, Report: a.report, Logger: a.log})
+	if err != nil {
+		return fmt.Errorf("media: %w", err)
+	}
+	if err := a.recoverRecordings(run); err != nil {
+		a.log.Error("recordings that the last run left open", "err", err)
+	}
+	a.sip, err = sip.Listen(run, a.sipConfig())
+	if err != nil {
+		return fmt.Errorf("sip: %w", err)
+	}
+	a.wg.Go(func() {
+		select {
+		case err := <-a.sip.Err():
+			a.fail(fmt.Errorf("sip listener: %w", err))
+		case <-run.Done():
+		}
+	})
+	return nil
+}
+
+func (a *App) sipConfig() sip.Config {
+	c := a.Config
+	s := sip.Config{UDP: c.SIP.UDP, TCP: c.SIP.TCP, Domain: c.SIP.Realm, Agent: "yingda/" + Version,
+		Account: a.phoneAccount, Registrations: registrations{a.DB}, Operators: a.desks.phoneChanged, TrunkState: a.onTrunk,
+		Lines: a.lineOf, Facts: a.facts, Seen: a.seenBefore,
+		NewContact: func() intake.ContactID { return intake.ContactID(newID()) },
+		Report:     a.report, Media: audio{a.media}, Logger: a.log}
+	if c.SIP.Advertise != "" {
+		s.Advertise = netip.MustParseAddr(c.SIP.Advertise)
+	}
+	for _, t := range c.trunks() {
+		s.Trunks = append(s.Trunks, sip.Trunk{Name: t.Name, Addresses: t.prefixes(), PerSecond: t.Rate, Concurrent: t.MaxCalls, Trusted: true,
+			Outbound: sip.Outbound{Target: t.Out, User: t.User, Password: t.Password}})
+	}
+	s.Limits.PerTrunk = max(c.SIP.Rate*20, 1000)
+	a.sipMetrics(&s.Metrics)
+	return s
+}
+
+// report takes what the network says. It never waits.
+func (a *App) report(in telephony.Input) { a.loop.Send(in) }
+
+// seenBefore finds the contact of an INVITE that came before our last start.
+func (a *App) seenBefore(dedupe string) (intake.ContactID, intake.Sequence, bool) {
+	v, ok := a.seen.LoadAndDelete(dedupe)
+	if !ok {
+		return "", 0, false
+	}
+	s := v.(seenContact)
+	return s.id, s.seq, true
+}
+
+// phoneAccount finds the secret of an operator's phone for the registrar.
+func (a *App) phoneAccount(user string) (sip.Account, bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	d, err := a.users.Device(ctx, user)
+	if err != nil {
+		return sip.Account{}, false
+	}
+	return sip.Account{User: user, Operator: d.User, HA1: d.HA1MD5, HA1SHA: d.HA1SHA256}, true
+}
+
+// do carries out what the machines want, on the loop's goroutine: everything it calls only takes note and returns.
+func (a *App) do(now time.Time, effects []hallEffect) {
+	var orders []telephony.Effect
+	for _, e := range effects {
+		switch e := e.(type) {
+		case telephony.Write:
+			a.writer.write(e.Events, e.Gate)
+		case telephony.Tried:
+			a.tried(e)
+		case queue.StateChanged:
+			a.desks.changed(now, e)
+		case queue.Notice:
+			a.log.Warn("operator let several calls ring in a row and is on a break", "operator", e.Operator, "count", e.Count)
+		case telephony.Effect:
+			orders = append(orders, e)
+		}
+	}
+	if len(orders) > 0 && a.sip != nil {
+		a.sip.Do(orders...)
+	}
+	a.changes.tell()
+}
+
+// onPanic ends the one call whose input broke the machine.
+func (a *App) onPanic(in hallInput, _ any) {
+	if leg := legOf(in); leg != "" && a.sip != nil {
+		a.sip.Do(telephony.Hangup{Leg: leg, Q850: 41})
+	}
+}
+
+func legOf(in hallInput) telephony.LegID {
+	switch in := in.(type) {
+	case telephony.Invited:
+		return in.Leg
+	case telephony.Answered:
+		return in.Leg
+	case telephony.Digit:
+		return in.Leg
+	case telephony.Played:
+		return in.Leg
+	}
+	return ""
+}
+
+// tried writes down how an attempt to call somebody back ended, and tries again until the tables take it.
+func (a *App) tried(t telephony.Tried) {
+	a.wg.Go(func() {
+		for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
+			var err error
+			if t.Result == "" { // no try: the desk phone was not taken; whoever wants may take the callback
+				err = a.books.ReleaseCallback(context.Background(), t.Callback, t.Operator)
+			} else {
+				err = a.books.Tried(context.Background(), t.Callback, intake.CallbackTriedV1{Attempt: t.Attempt, Operator: t.Operator, Result: t.Result, Seconds: t.Seconds, Recording: t.Recording})
+			}
+			if err == nil || errors.Is(err, books.ErrNotFound) || errors.Is(err, books.ErrCleared) || errors.Is(err, books.ErrNotYours) {
+				a.changes.tell()
+				return
+			}
+			a.log.Error("an attempt to call back could not be written down yet", "callback", t.Callback, "err", err)
+			time.Sleep(pause)
+		}
+	})
+}
+
+// Failed tells of something without which the program cannot go on: a listener that ended.
+func (a *App) Failed() <-chan error { return a.failed }
+
+func (a *App) fail(err error) {
+	a.log.Error("fatal", "err", err)
+	select {
+	case a.failed <- err:
+	default:
+	}
+}
+
+// Drain takes no more calls (503 with Retry-After) and promises a call to those who wait. Live ones go on.
+func (a *App) Drain() {
+	if a.draining.Swap(true) || a.sip == nil {
+		return
+	}
+	a.sip.Drain()
+	a.loop.Send(telephony.Drain{})
+}
+
+// Live says how many calls are under way.
+func (a *App) Live(ctx context.Context) int {
+	n := 0
+	if a.loop != nil {
+		_ = a.loop.Look(ctx, func(time.Time) { n = a.board.Live() })
+	}
+	return n
+}
+
+// Stop drains, waits for live calls until ctx ends, and closes everything in the order in which nothing is lost.
+func (a *App) Stop(ctx context.Context) error {
+	a.Drain()
+	if a.loop != nil {
+		for a.Live(ctx) > 0 && ctx.Err() == nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}
+	var errs []error
+	if a.web != nil {
+		a.web.Close()
+	}
+	if a.http != nil {
+		shut, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		errs = append(errs, a.http.Shutdown(shut))
+		cancel()
+	}
+	if a.control != nil {
+		errs = append(errs, a.control.Close())
+	}
+	if a.sip != nil {
+		errs = append(errs, a.sip.Close())
+	}
+	if a.media != nil {
+		errs = append(errs, a.media.Close())
+	}
+	if a.stopLoop != nil {
+		a.stopLoop()
+		<-a.loopDone
+	}
+	if a.writer != nil {
+		end, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		a.writer.stop(end)
+		cancel()
+	}
+	if a.cancel != nil {
+		a.cancel()
+	}
+	a.wg.Wait()
+	if a.index != nil {
+		errs = append(errs, a.index.Close())
+	}
+	if a.Store != nil {
+		errs = append(errs, a.Store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// sequences counts the events of subjects that this node writes itself: operators, the node.
+type sequences struct {
+	mu sync.Mutex
+	m  map[intake.Subject]intake.Sequence
+}
+
+func (s *sequences) next(subject intake.Subject, epoch uint32) intake.Sequence {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m == nil {
+		s.m = map[intake.Subject]intake.Sequence{}
+	}
+	s.m[subject] = s.m[subject].Next(epoch)
+	return s.m[subject]
+}
+
+// changes tells pages that something may have changed.
+type changes struct {
+	mu   sync.Mutex
+	list map[chan struct{}]struct{}
+}
+
+func newChanges() *changes { return &changes{list: map[chan struct{}]struct{}{}} }
+
+// Changed is web.Live.
+func (c *changes) Changed() (<-chan struct{}, func()) {
+	ch := make(chan struct{}, 1)
+	c.mu.Lock()
+	c.list[ch] = struct{}{}
+	c.mu.Unlock()
+	return ch, func() {
+		c.mu.Lock()
+		delete(c.list, ch)
+		c.mu.Unlock()
+	}
+}
+
+func (c *changes) tell() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for ch := range c.list {
+		select {
+		case ch <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func queueSettings(q QueueConfig) queue.Settings {
+	return queue.Settings{Ring: q.RingTime, WrapUp: q.WrapUp, Misses: q.Misses, Strategy: queue.Strategy(q.Strategy), MaxWaiting: q.MaxQueue}
+}
+
+func mediaAddress(c Config) (netip.Addr, error) {
+	if c.Media.Address != "" {
+		return netip.ParseAddr(c.Media.Address)
+	}
+	at := c.SIP.UDP
+	if at == "" {
+		at = c.SIP.TCP
+	}
+	host, _, err := net.SplitHostPort(at)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr, nil
+	}
+	return netip.IPv4Unspecified(), nil
+}

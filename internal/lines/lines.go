@@ -36,7 +36,7 @@ type Line struct {
 	ShortAbandon int      `json:"short_abandon_s,omitempty"`
 	FirstSaidS   int      `json:"first_said_s,omitempty"`  // first sentence to one who waits; 0: 20
 	FirstOfferS  int      `json:"first_offer_s,omitempty"` // the call back is offered after that long; 0: 60
-	Shown        string   `json:"shown,omitempty"` // number that residents see when called back; empty: Number
+	Shown        string   `json:"shown,omitempty"`         // number that residents see when called back; empty: Number
 	Retired      bool     `json:"retired,omitempty"`
 }
 

@@ -1,0 +1,258 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"yingda/intake"
+	"yingda/intake/answerrate"
+	"yingda/intake/recovery"
+	"yingda/intake/stream"
+	"yingda/search"
+	"yingda/search/bleve"
+)
+
+// AuditReport says whether stream, books, index and case book agree.
+type AuditReport struct {
+	Clean        bool           `json:"clean"`
+	AsOf         time.Time      `json:"as_of"`
+	Events       int64          `json:"events"`        // in the stream
+	SearchBehind int64          `json:"search_behind"` // positions that the index has yet to read; it is then not compared
+	Behind       int64          `json:"behind"`        // events that the books have yet to read; they are left out of the comparison
+	Offered      int64          `json:"offered"`
+	Open         int64          `json:"open"`
+	Unwritten    int64          `json:"unwritten"` // contacts that went on although the disk did not take them in time
+	Lines        []AuditLine    `json:"lines"`
+	Findings     []AuditFinding `json:"findings"`
+}
+
+// AuditLine is the balance of one line and channel: offered = Σ outcomes + open.
+type AuditLine struct {
+	Line     intake.LineID            `json:"line"`
+	Channel  intake.Channel           `json:"channel"`
+	Offered  int64                    `json:"offered"`
+	Open     int64                    `json:"open"`
+	Outcomes map[intake.Outcome]int64 `json:"outcomes"`
+	Balanced bool                     `json:"balanced"`
+}
+
+// AuditFinding is one difference.
+type AuditFinding struct {
+	Where string `json:"where"` // stream, books, search, casebook
+	ID    string `json:"id"`
+	What  string `json:"what"`
+}
+
+// Audit folds the whole stream anew, in memory, and holds books, index and case book against it. It works beside a running
+// program: what the books have not read yet is left out and said; when they read on meanwhile, it begins again.
+func (s *Store) Audit(ctx context.Context) (r AuditReport, err error) {
+	for range 20 {
+		var moved bool
+		if r, moved, err = s.audit(ctx); err != nil || !moved || r.Clean {
+			return r, err
+		}
+	}
+	return r, err
+}
+
+// audit says too whether the books moved while it looked.
+func (s *Store) audit(ctx context.Context) (r AuditReport, moved bool, err error) {
+	r = AuditReport{Findings: []AuditFinding{}, Lines: []AuditLine{}}
+	upTo, err := s.booksAt(ctx)
+	if err != nil {
+		return r, false, err
+	}
+	book := answerrate.NewBook()
+	ledger := recovery.NewLedger(recovery.Config{Due: s.Config.Books.Due, MaxTries: s.Config.Books.Tries}, func() intake.CallbackID { return intake.CallbackID(newID()) })
+	if err := s.foldStream(ctx, upTo, &r, book, ledger); err != nil {
+		return r, false, err
+	}
+	differ, err := s.books.Compare(ctx, book, ledger)
+	if err != nil {
+		return r, false, err
+	}
+	for _, d := range differ {
+		r.find("books", string(d.Subject), "%s", d.What)
+	}
+	balance, err := s.books.Balance(ctx)
+	if err != nil {
+		return r, false, err
+	}
+	for _, b := range balance {
+		r.Lines = append(r.Lines, AuditLine{b.Line, b.Channel, b.Counts.Offered, b.Counts.Open, b.Counts.Outcomes, b.Balanced})
+		r.Offered += b.Counts.Offered
+		r.Open += b.Counts.Open
+		if !b.Balanced {
+			r.find("books", string(b.Line)+"/"+string(b.Channel), "offered %d is not the sum of the outcomes and %d open", b.Counts.Offered, b.Counts.Open)
+		}
+		for _, id := range b.Contacts {
+			r.find("books", string(id), "was never offered, ended twice, or ended in no known way")
+		}
+	}
+	if err := s.auditSearch(ctx, &r, book, upTo); err != nil {
+		return r, false, fmt.Errorf("index: %w", err)
+	}
+	cases, err := s.cases.Audit(ctx)
+	if err != nil {
+		return r, false, err
+	}
+	for _, f := range cases.Findings {
+		id := string(f.Case)
+		if id == "" {
+			id = string(f.Contact)
+		}
+		r.find("casebook", id, "%s", f.What)
+	}
+	r.Clean = len(r.Findings) == 0
+	now, err := s.booksAt(ctx)
+	return r, now != upTo, err
+}
+
+// booksAt is how far the books have read, −1 when not at all.
+func (s *Store) booksAt(ctx context.Context) (int64, error) {
+	at, err := s.DB.Positions(ctx, booksGroup)
+	var upTo int64 = -1
+	for _, p := range at {
+		upTo = max(upTo, p.Offset)
+	}
+	return upTo, err
+}
+
+func (r *AuditReport) find(where, id, what string, args ...any) {
+	r.Findings = append(r.Findings, AuditFinding{where, id, fmt.Sprintf(what, args...)})
+}
+
+// foldStream reads the stream up to where the books are.
+func (s *Store) foldStream(ctx context.Context, upTo int64, r *AuditReport, book *answerrate.Book, ledger *recovery.Ledger) error {
+	head, err := s.head()
+	if err != nil || head.Offset < 0 {
+		return err
+	}
+	reader, err := s.Log.Open("audit", stream.Position{Offset: -1})
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	last := make(map[intake.Subject]intake.Sequence)
+	for pos := int64(-1); pos < head.Offset; {
+		records, err := reader.Fetch(ctx, 2000)
+		if err != nil {
+			return err
+		}
+		for _, rec := range records {
+			pos = rec.Offset
+			r.Events++
+			switch {
+			case rec.Err != nil:
+				r.find("stream", fmt.Sprint(rec.Offset), "cannot be read: %v", rec.Err)
+			case rec.Offset > upTo:
+				r.Behind++
+			default:
+				s.foldOne(rec, r, book, ledger, last)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Store) foldOne(rec stream.Record, r *AuditReport, book *answerrate.Book, ledger *recovery.Ledger, last map[intake.Subject]intake.Sequence) {
+	e := rec.Event
+	r.AsOf = e.Time
+	if before, ok := last[e.Subject]; ok && before.Epoch() == e.Sequence.Epoch() && e.Sequence > before+1 && e.Subject.Kind() == "contact" {
+		r.find("stream", e.ID(), "events are missing before it: the last was %s", before)
+	}
+	last[e.Subject] = max(last[e.Subject], e.Sequence)
+	if end, ok := e.Data.(*intake.EndedV1); ok {
+		for _, f := range end.Flags {
+			if f == intake.Unwritten {
+				r.Unwritten++
+			}
+		}
+	}
+	book.Apply(e)
+	ledger.Step(e)
+}
+
+// auditSearch holds the index against the stream: every contact has its document, and no document is of nobody.
+func (s *Store) auditSearch(ctx context.Context, r *AuditReport, book *answerrate.Book, upTo int64) error {
+	x := s.index
+	if x == nil {
+		dir := filepath.Join(s.Config.Data, "index")
+		if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			return nil // nothing has been served from here yet
+		}
+		opened, err := bleve.Open(dir, bleve.Config{Logger: s.slog})
+		if err != nil {
+			return err
+		}
+		defer opened.Close()
+		x = opened
+	}
+	at, err := x.Position(ctx)
+	if err != nil {
+		return err
+	}
+	var read int64 = -1
+	for _, p := range at {
+		read = max(read, p.Offset)
+	}
+	if read < upTo { // it has yet to read what the books have; what it lacks is late, not lost
+		r.SearchBehind = upTo - read
+		return nil
+	}
+	for _, c := range book.Contacts() {
+		doc, ok, err := x.Get(ctx, c.ID.Subject())
+		if err != nil {
+			return err
+		}
+		switch {
+		case !ok:
+			r.find("search", string(c.ID), "has no document")
+		case !doc.Erased && doc.Outcome != c.Outcome && doc.Sequence <= c.Newest:
+			r.find("search", string(c.ID), "the document says %q, the stream %q", doc.Outcome, c.Outcome)
+		}
+	}
+	n, err := x.Count(ctx, search.Query{Kinds: []search.Kind{search.Contact}})
+	if err != nil {
+		return err
+	}
+	if have := len(book.Contacts()); read == upTo && n != have {
+		r.find("search", "count", "%d documents of contacts, %d contacts in the stream", n, have)
+	}
+	return nil
+}
+
+// Print says it for a person.
+func (r AuditReport) Print(w io.Writer) error {
+	var errs []error
+	say := func(format string, args ...any) {
+		_, err := fmt.Fprintf(w, format, args...)
+		errs = append(errs, err)
+	}
+	say("%d events in the stream; the books have read all but %d\n", r.Events, r.Behind)
+	for _, l := range r.Lines {
+		mark := "balanced"
+		if !l.Balanced {
+			mark = "NOT BALANCED"
+		}
+		say("%s %s: offered %d = outcomes %d + open %d  %s\n", l.Line, l.Channel, l.Offered, l.Offered-l.Open, l.Open, mark)
+	}
+	if r.Unwritten > 0 {
+		say("%d contacts went on although the disk did not take them in time; they are in the books\n", r.Unwritten)
+	}
+	for _, f := range r.Findings {
+		say("%s %s: %s\n", f.Where, f.ID, f.What)
+	}
+	if r.Clean {
+		say("clean\n")
+	} else {
+		say("%d findings\n", len(r.Findings))
+	}
+	return errors.Join(errs...)
+}
