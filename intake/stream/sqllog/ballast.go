@@ -59,11 +59,16 @@ func (l *Log) keep() {
 	<-l.done
 }
 
+// refill makes the ballast when it isn't there, and notes whether it is. The writer may give it up at any moment, so Low is set by what
+// is found here each time, not by what was done.
 func (l *Log) refill() {
-	if l.State().Degraded || l.ballast.there() {
+	if l.State().Degraded {
 		return
 	}
-	err := l.ballast.make()
+	var err error
+	if !l.ballast.there() {
+		err = l.ballast.make()
+	}
 	if err != nil && !errors.Is(err, errNoRoom) {
 		l.slog.Warn("the ballast of the log cannot be made", "err", err)
 	}
