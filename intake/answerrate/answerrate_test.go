@@ -28,6 +28,7 @@ func tale(t *rapid.T, id intake.ContactID) []intake.Event {
 	say(&intake.OfferedV1{Channel: rapid.SampledFrom(intake.Channels()).Draw(t, "channel"), Line: rapid.SampledFrom([]intake.LineID{"l1", "l2"}).Draw(t, "line"), Caller: caller, Withheld: caller == ""})
 	if rapid.Bool().Draw(t, "waits") {
 		say(&intake.WaitingV1{})
+		say(&intake.WaitingV1{Priority: 1, Why: "calls_again"})
 	}
 	for i := range rapid.IntRange(0, 2).Draw(t, "rings") {
 		say(&intake.RangV1{Operator: "o1", Offer: intake.OfferID(fmt.Sprint(i))})
@@ -35,6 +36,7 @@ func tale(t *rapid.T, id intake.ContactID) []intake.Event {
 	}
 	if rapid.Bool().Draw(t, "answered") {
 		say(&intake.AnsweredV1{Operator: "o2", Offer: "9"})
+		say(&intake.AnsweredV1{Operator: "o3", Offer: "10"}) // handed on
 	}
 	outcome := rapid.SampledFrom(intake.Outcomes())
 	if rapid.IntRange(0, 5).Draw(t, "crash") == 0 {

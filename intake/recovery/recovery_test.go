@@ -188,6 +188,10 @@ func TestStories(t *testing.T) {
 		w.lost("c1", a, "l1", minute(0))
 		w.answered("c3", a, "l2", minute(20))
 	})
+	test("reached by chat while the phone still waits", "", func(w *writer) {
+		w.answered("c2", a, "l2", minute(0).Add(5*time.Second))
+		w.lost("c1", a, "l1", minute(0))
+	})
 	test("answered before it is heard of", "", func(w *writer) {
 		w.answered("c3", a, "l1", minute(20))
 		w.lost("c1", a, "l1", minute(0))
@@ -248,6 +252,12 @@ func TestStories(t *testing.T) {
 		bornEvent(w)
 		w.say("case/k1", "k1", minute(50), &intake.CaseOpenedV1{Source: intake.FromVisit, Callback: b})
 		w.say("case/k1", "k1", minute(60), &intake.CaseClosedV1{Result: NotFound})
+	})
+	test("the visit is heard of before the callback", born+"cleared b1 by visit at 02:00:00; ", func(w *writer) {
+		w.say("case/k1", "k1", minute(50), &intake.CaseOpenedV1{Source: intake.FromVisit, Callback: b})
+		w.say("case/k1", "k1", minute(60), &intake.CaseClosedV1{Result: "met"})
+		w.lost("c1", a, "l1", minute(0))
+		bornEvent(w)
 	})
 	test("we reached them", born+"cleared b1 by we_reached at 01:09:40; ", func(w *writer) {
 		w.lost("c1", a, "l1", minute(0))
