@@ -70,4 +70,3 @@ type Find struct {
 	Older bool // only older residents
 	Limit int  // 0: 100
 }
-

@@ -16,7 +16,6 @@ import (
 	"yingda/internal/store"
 	"yingda/routing"
 	"yingda/routing/caselife"
-	"yingda/routing/grid"
 	"yingda/routing/rules"
 )
 
@@ -45,22 +44,14 @@ func New(ctx context.Context, c Config) (*Book, error) {
 	}
 	b := &Book{config: c}
 	b.rules.Store(c.Rules)
-	empty, err := grid.Build(grid.Parts{Layout: grid.GBT30428})
-	if err != nil {
-		return nil, err
-	}
-	b.registry.Store(empty)
 	return b, b.loadRegistry(ctx)
 }
 
-// Registry and Rules in force. SetRules puts others in force for what is decided from now on.
-func (b *Book) Registry() *grid.Registry { return b.registry.Load() }
-func (b *Book) Rules() *rules.Set        { return b.rules.Load() }
-func (b *Book) SetRules(set *rules.Set)  { b.rules.Store(set) }
-func (b *Book) now() time.Time           { return intake.Millis(b.config.Now()) }
-func (o OpenCase) asked() routing.Asked {
-	return routing.Asked{Place: o.Place, Address: o.Address, Home: o.Home}
-}
+// Rules in force. SetRules puts others in force for what is decided from now on.
+func (b *Book) Rules() *rules.Set       { return b.rules.Load() }
+func (b *Book) SetRules(set *rules.Set) { b.rules.Store(set) }
+
+func (b *Book) now() time.Time { return intake.Millis(b.config.Now()) }
 
 // Propose says where a case would go, for the form while it is filled in.
 func (b *Book) Propose(ctx context.Context, o OpenCase) (Proposal, error) {
@@ -71,18 +62,25 @@ func (b *Book) Propose(ctx context.Context, o OpenCase) (Proposal, error) {
 	return p, err
 }
 
+// decide asks the registry where it is and the rules who has it. A grid that a person chose is what the rules go by; what
+// was found stays in Found, so that overruling it is seen.
 func (b *Book) decide(o OpenCase) (routing.Found, routing.Decision) {
 	r := b.Registry()
-	found := r.Find(o.asked())
+	found := r.Find(routing.Asked{Place: o.Place, Address: o.Address, Home: o.Home})
+	at := found
 	if o.Grid != "" {
-		found.Grid, found.How, found.Confidence = o.Grid, routing.ByPerson, 100
-		found.Why, found.Plain = "由人指定", "由人指定"
-	}
-	f := routing.Facts{Source: o.Source, Channel: o.Channel, Line: o.Line, Category: o.Category, Words: o.Words, Found: found, Callback: o.Callback != "", Older: o.Older, SelfClosed: o.Next == routing.NextClose}
-	if found.Grid != "" {
-		if a, ok := r.Above(string(found.Grid), routing.Street); ok {
-			f.Street = a.Code
+		at = routing.Found{Grid: o.Grid, How: routing.ByPerson, Confidence: 100}
+		if a, ok := r.Above(string(o.Grid), routing.Community); ok {
+			at.Community = a.Code
 		}
+	}
+	f := routing.Facts{Source: o.Source, Channel: o.Channel, Line: o.Line, Category: o.Category, Words: o.Words, Found: at, Callback: o.Callback != "", Older: o.Older, SelfClosed: o.Next == routing.NextClose}
+	code := string(at.Grid)
+	if code == "" {
+		code = at.Community
+	}
+	if a, ok := r.Above(code, routing.Street); ok {
+		f.Street = a.Code
 	}
 	return found, b.Rules().Decide(b.now(), f)
 }
@@ -108,8 +106,22 @@ func (b *Book) open(ctx context.Context, tx *store.Tx, o OpenCase) (routing.Case
 			return routing.Case{}, err
 		}
 	}
+	if o.Grid != "" {
+		if _, ok := b.Registry().Grid(o.Grid); !ok {
+			return routing.Case{}, &Refused{Sentence: "没有这个网格"}
+		}
+	}
+	if o.Department != "" && o.Department != routing.NoDepartment {
+		if _, ok := b.Rules().Department(o.Department); !ok {
+			return routing.Case{}, &Refused{Sentence: "没有这个部门"}
+		}
+	}
 	now := b.now()
 	found, decision := b.decide(o)
+	if nobody := found.Grid == "" && o.Grid == "" && decision.Grid == "" && decision.Department == "" && (o.Department == "" || o.Department == routing.NoDepartment); nobody &&
+		o.Next == routing.NextDispatch && (o.Source == intake.FromVisit || o.Source == intake.FromSubmission) {
+		o.Next = routing.NextWait // nobody filled in a form that could be refused: a dispatcher finds out where it is
+	}
 	id := intake.CaseID(b.config.NewID())
 	life := caselife.New(id)
 	in := routing.Open{Source: o.Source, Contacts: o.Contacts, Callback: o.Callback, Found: found, Decision: decision, Category: o.Category, Grid: o.Grid, Dept: o.Department, By: o.By,
@@ -119,19 +131,10 @@ func (b *Book) open(ctx context.Context, tx *store.Tx, o OpenCase) (routing.Case
 		return routing.Case{}, err
 	}
 	c := routing.Case{ID: id}
+	c.Partition = partition(o, id)
 	var err error
 	if c.Number, err = b.number(ctx, tx, now); err != nil {
 		return c, err
-	}
-	c.Partition = o.Partition
-	if c.Partition == "" {
-		c.Partition = string(o.Caller)
-	}
-	if c.Partition == "" && len(o.Contacts) > 0 {
-		c.Partition = string(o.Contacts[0])
-	}
-	if c.Partition == "" {
-		c.Partition = string(id)
 	}
 	if err := b.write(ctx, tx, &c, now, effects); err != nil {
 		return c, err
@@ -145,6 +148,19 @@ func (b *Book) open(ctx context.Context, tx *store.Tx, o OpenCase) (routing.Case
 		}
 	}
 	return c, nil
+}
+
+// partition is the key of a case's events: that of its contact, so that their order holds together.
+func partition(o OpenCase, id intake.CaseID) string {
+	switch {
+	case o.Partition != "":
+		return o.Partition
+	case o.Caller != "":
+		return string(o.Caller)
+	case len(o.Contacts) > 0:
+		return string(o.Contacts[0])
+	}
+	return string(id)
 }
 
 // number gives the next of the year: W-2026-04817.
@@ -175,6 +191,11 @@ func (b *Book) Do(ctx context.Context, id intake.CaseID, in routing.Input) (rout
 		if c, err = one(tx.QueryRowContext(ctx, "SELECT data FROM cases WHERE id = ?", string(id))); err != nil {
 			return err
 		}
+		if r, ok := in.(routing.Route); ok {
+			if err := b.known(r); err != nil {
+				return err
+			}
+		}
 		now := b.now()
 		effects := caselife.Load(c).Step(now, in)
 		if err := refused(effects); err != nil {
@@ -183,6 +204,21 @@ func (b *Book) Do(ctx context.Context, id intake.CaseID, in routing.Input) (rout
 		return b.write(ctx, tx, &c, now, effects)
 	})
 	return c, err
+}
+
+// known refuses to route a case to what is not there.
+func (b *Book) known(r routing.Route) error {
+	if r.Grid != "" {
+		if _, ok := b.Registry().Grid(r.Grid); !ok {
+			return &Refused{Sentence: "没有这个网格"}
+		}
+	}
+	if r.Department != "" {
+		if _, ok := b.Rules().Department(r.Department); !ok {
+			return &Refused{Sentence: "没有这个部门"}
+		}
+	}
+	return nil
 }
 
 // write brings the events of effects into the case, its row, its steps and the outbox.
@@ -216,12 +252,16 @@ func (b *Book) save(ctx context.Context, tx *store.Tx, c *routing.Case) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO cases (id, number, sequence, state, source, grid, department, category, callback, caller, opened, deadline, closed, data)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?)
+	var lat, lon any // NULL without a place
+	if c.Place != nil {
+		lat, lon = c.Place.Lat, c.Place.Lon
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO cases (id, number, sequence, state, source, grid, department, category, callback, caller, opened, deadline, closed, lat, lon, data)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '', ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET sequence = excluded.sequence, state = excluded.state, grid = excluded.grid, department = excluded.department, category = excluded.category,
-		callback = excluded.callback, deadline = excluded.deadline, closed = excluded.closed, data = excluded.data`,
+		callback = excluded.callback, deadline = excluded.deadline, closed = excluded.closed, lat = excluded.lat, lon = excluded.lon, data = excluded.data`,
 		string(c.ID), c.Number, int64(c.Sequence), string(c.State), c.Source, string(c.Grid), c.Department, c.Category, string(c.Callback),
-		store.Millis(c.Opened), store.Millis(c.Deadline), store.Millis(c.Closed), string(raw))
+		store.Millis(c.Opened), store.Millis(c.Deadline), store.Millis(c.Closed), lat, lon, string(raw))
 	if err != nil {
 		return err
 	}
@@ -291,44 +331,50 @@ func (b *Book) ForCaller(ctx context.Context, caller intake.Token, limit int) ([
 }
 
 func (b *Book) many(ctx context.Context, query string, args ...any) ([]routing.Case, error) {
-	rows, err := b.config.Store.Query(ctx, query, args...)
+	var list []routing.Case
+	err := b.each(ctx, func(s scanner) error {
+		c, err := one(s)
+		list = append(list, c)
+		return err
+	}, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("casebook: %w", err)
 	}
-	defer rows.Close()
-	var list []routing.Case
-	for rows.Next() {
-		c, err := one(rows)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, c)
-	}
-	return list, rows.Err()
+	return list, nil
 }
 
 // Steps are what happened to a case, oldest first.
 func (b *Book) Steps(ctx context.Context, id intake.CaseID) ([]Step, error) {
-	rows, err := b.config.Store.Query(ctx, "SELECT sequence, at, type, data, text FROM case_steps WHERE id = ? ORDER BY at, sequence", string(id))
+	var list []Step
+	err := b.each(ctx, func(s scanner) error {
+		step, err := readStep(s)
+		if err == nil && step.Data != nil {
+			list = append(list, step)
+		}
+		return err
+	}, "SELECT id, sequence, at, type, data, text FROM case_steps WHERE id = ? ORDER BY sequence", string(id))
 	if err != nil {
 		return nil, fmt.Errorf("casebook: %w", err)
 	}
-	defer rows.Close()
-	var list []Step
-	for rows.Next() {
-		var seq, at int64
-		var kind, data, text string
-		if err := rows.Scan(&seq, &at, &kind, &data, &text); err != nil {
-			return nil, err
-		}
-		d, ok := intake.New(intake.Type(kind))
-		if !ok {
-			continue
-		}
-		if err := json.Unmarshal([]byte(data), d); err != nil {
-			return nil, fmt.Errorf("casebook: step %d of %s: %w", seq, id, err)
-		}
-		list = append(list, Step{Case: id, Sequence: intake.Sequence(seq), At: store.Time(at), Data: d, Text: pii.NewText(text)})
+	return list, nil
+}
+
+// readStep reads one row; Data is nil when a newer version wrote a type that this one does not know.
+func readStep(s scanner) (Step, error) {
+	var step Step
+	var seq, at int64
+	var kind, data, text string
+	if err := s.Scan(&step.Case, &seq, &at, &kind, &data, &text); err != nil {
+		return step, err
 	}
-	return list, rows.Err()
+	step.Sequence, step.At, step.Text = intake.Sequence(seq), store.Time(at), pii.NewText(text)
+	d, ok := intake.New(intake.Type(kind))
+	if !ok {
+		return step, nil
+	}
+	if err := json.Unmarshal([]byte(data), d); err != nil {
+		return step, fmt.Errorf("casebook: step %s of %s: %w", step.Sequence, step.Case, err)
+	}
+	step.Data = d
+	return step, nil
 }

@@ -9,7 +9,7 @@
 //	c, err = book.Do(ctx, c.ID, routing.Accept{By: user})
 //
 // Registry and rules are kept in memory and swapped whole; a Book may be used by many goroutines at once and starts none
-// of its own.
+// of its own. The registry's versions are in tables; in force is the newest that is valid now.
 //
 // What it does not do: it decides nothing by itself, it merges no cases (Similar proposes, a person attaches), and it knows
 // no web page.
@@ -25,7 +25,6 @@ import (
 	"yingda/internal/pii"
 	"yingda/internal/store"
 	"yingda/routing"
-	"yingda/routing/grid"
 	"yingda/routing/rules"
 )
 
@@ -42,13 +41,14 @@ type Config struct {
 	Now      func() time.Time
 	NewID    func() string                    // nil: UUIDv7
 	Home     func(intake.Token) intake.GridID // grid of a caller's card; nil: not known
+	Older    func(intake.Token) bool          // whether a caller is known as older; nil: nobody is
 	Logger   *slog.Logger
 }
 
 // Book is the office's cases.
 type Book struct {
 	config   Config
-	registry atomic.Pointer[grid.Registry]
+	registry atomic.Pointer[versions]
 	rules    atomic.Pointer[rules.Set]
 }
 
@@ -72,7 +72,7 @@ type OpenCase struct {
 	Contacts   []intake.ContactID
 	Callback   intake.CallbackID
 	Caller     intake.Token   // the caller's token, "" when unknown
-	Partition  string         // partition key of the contact; "" : looked up, else Caller, else the first contact, else the case's id
+	Partition  string         // partition key of the contact; "" : Caller, else the first contact, else the case's id
 	Channel    intake.Channel // for the rules
 	Line       intake.LineID  // for the rules
 	Category   string
@@ -84,7 +84,7 @@ type OpenCase struct {
 	Name       pii.Name
 	Number     pii.Phone
 	Grid       intake.GridID // chosen by a person; "" : found by the registry
-	Department string        // chosen by a person; "" : by the rules
+	Department string        // chosen by a person; "" : by the rules; routing.NoDepartment: the grid has it
 	By         intake.UserID
 	Next       routing.Next
 	Result     string // with NextClose; "" : explained
@@ -122,6 +122,7 @@ type Filter struct {
 	Department string
 	States     []routing.State
 	Category   string
+	Source     string // intake.From…
 	Callback   intake.CallbackID
 	Open       bool      // not closed
 	DueBefore  time.Time // with a deadline before this, and open

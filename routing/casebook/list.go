@@ -1,18 +1,13 @@
 package casebook
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"math"
-	"slices"
 	"strings"
 	"time"
 
-	"yingda/intake"
 	"yingda/internal/store"
 	"yingda/routing"
-	"yingda/routing/grid"
 )
 
 // List gives the cases that the filter takes.
@@ -45,6 +40,9 @@ func (b *Book) List(ctx context.Context, f Filter) ([]routing.Case, error) {
 	}
 	if f.Category != "" {
 		in("category", []string{f.Category})
+	}
+	if f.Source != "" {
+		in("source", []string{f.Source})
 	}
 	if f.Callback != "" {
 		in("callback", []string{string(f.Callback)})
@@ -104,80 +102,4 @@ func (b *Book) Counts(ctx context.Context, now, from, to time.Time) ([]GridCount
 		list = append(list, g)
 	}
 	return list, rows.Err()
-}
-
-// How alike two matters are: same category, close by, open within a month; ranked by the words they share.
-const (
-	alikeWithin = 30 * 24 * time.Hour
-	alikeMeters = 300
-	alikeMost   = 5
-)
-
-// Similar proposes cases that may be about the same matter. It merges nothing: a person attaches.
-func (b *Book) Similar(ctx context.Context, o OpenCase) ([]Alike, error) {
-	found, decision := b.decide(o)
-	category := cmp.Or(o.Category, decision.Category)
-	list, err := b.List(ctx, Filter{Open: true, OpenedFrom: b.now().Add(-alikeWithin), Category: category, Newest: true, Limit: 400})
-	if err != nil {
-		return nil, err
-	}
-	words := bigrams(o.Words.Reveal())
-	df := map[string]int{}
-	sets := make([]map[string]bool, len(list))
-	for i, c := range list {
-		sets[i] = bigrams(c.Words.Reveal())
-		for g := range sets[i] {
-			df[g]++
-		}
-	}
-	weight := func(g string) float64 { return math.Log(1 + float64(len(list)+1)/float64(1+df[g])) }
-	var out []Alike
-	for i, c := range list {
-		why, near := nearBy(found, o.Place, c)
-		if !near {
-			continue
-		}
-		var both, all float64
-		for g := range sets[i] {
-			if words[g] {
-				both += weight(g)
-			}
-			all += weight(g)
-		}
-		for g := range words {
-			if !sets[i][g] {
-				all += weight(g)
-			}
-		}
-		if all > 0 && both > 0 {
-			out = append(out, Alike{Case: c, Score: both / all, Why: why})
-		}
-	}
-	slices.SortFunc(out, func(x, y Alike) int { return cmp.Or(cmp.Compare(y.Score, x.Score), cmp.Compare(x.Case.ID, y.Case.ID)) })
-	return out[:min(len(out), alikeMost)], nil
-}
-
-// nearBy says whether a case is in the same grid or within 300 m, and how.
-func nearBy(found routing.Found, place *intake.Place, c routing.Case) (string, bool) {
-	if found.Grid != "" && found.Grid == c.Grid {
-		return "同一网格", true
-	}
-	if place != nil && c.Place != nil {
-		if d := grid.Distance(*place, *c.Place); d <= alikeMeters {
-			return fmt.Sprintf("相距 %.0f 米", d), true
-		}
-	}
-	return "", false
-}
-
-func bigrams(s string) map[string]bool {
-	m := map[string]bool{}
-	var last rune
-	for _, r := range s {
-		if last > 0x2e80 && r > 0x2e80 {
-			m[string([]rune{last, r})] = true
-		}
-		last = r
-	}
-	return m
 }
