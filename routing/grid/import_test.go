@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"yingda/intake"
 	"yingda/routing"
 	"yingda/routing/grid"
 	"yingda/routing/grid/griddemo"
@@ -87,6 +88,10 @@ func TestRefusals(t *testing.T) {
 	geo(shapes(shape(code, square(120.5, 31.3, 0.01)), shape(`"32059900100102"`, square(120.509, 31.3, 0.01))), 2, "geometry", "重叠")
 	geo(shapes(shape(code, square(120.5, 31.3, 0.01)), shape(`"32059900100102"`, square(120.502, 31.302, 0.001))), 2, "geometry", "重叠")
 	geo(shapes(shape(code, square(120.5, 31.3, 0.01)), shape(`"32059900100102"`, square(120.5, 31.3, 0.01))), 2, "geometry", "重叠")
+	bar := func(x1, y1, x2, y2 float64) string {
+		return fmt.Sprintf("[[%g,%g],[%g,%g],[%g,%g],[%g,%g],[%g,%g]]", x1, y1, x2, y1, x2, y2, x1, y2, x1, y1)
+	}
+	geo(shapes(shape(code, bar(120.5, 31.3, 120.53, 31.305)), shape(`"32059900100102"`, bar(120.502, 31.27, 120.507, 31.312))), 2, "geometry", "重叠") // a cross: no corner of one lies in the other
 	geo(shapes(shape(code, square(120.5, 31.3, 0.01)), shape(code, square(120.6, 31.3, 0.01))), 2, "code", "图形重复")
 	geo(shapes(shape(`"999"`, square(120.5, 31.3, 0.01))), 1, "code", "编码 999 不在表里")
 	geo(shapes(`{"type":"Feature","properties":{},"geometry":null}`), 1, "code", "没有编码")
@@ -124,6 +129,21 @@ func TestSmallOverlapsAreTaken(t *testing.T) {
 	}
 	if len(r.Grids()) != 2 || report.Shapes != 2 {
 		t.Fatalf("%+v", report)
+	}
+}
+
+// A point in the box around a grid is not yet in the grid.
+func TestBoxIsNotGrid(t *testing.T) {
+	triangle := shapes(shape(`"32059900100101"`, "[[120.5,31.3],[120.52,31.3],[120.5,31.32],[120.5,31.3]]"))
+	r, report := grid.Import(grid.Source{Version: "1", Files: []grid.File{{Name: "a.csv", Body: []byte(one)}, {Name: "g.json", Body: []byte(triangle)}}})
+	if len(report.Refused) > 0 {
+		t.Fatal(report.Refused)
+	}
+	if f := r.At(intake.Place{Lon: 120.518, Lat: 31.318}); f.Grid != "" {
+		t.Fatalf("far beyond the long side: %+v", f)
+	}
+	if f := r.At(intake.Place{Lon: 120.502, Lat: 31.302}); f.Grid != "32059900100101" || f.Confidence != 95 {
+		t.Fatalf("inside: %+v", f)
 	}
 }
 
