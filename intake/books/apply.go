@@ -286,9 +286,16 @@ func withoutPersonal(raw []byte) (bare []byte, had bool) {
 // when they were written.
 func (w *work) callbackEvent(ctx context.Context, e intake.Event) error {
 	id, caller := e.Subject.ID(), intake.Token(e.PartitionKey)
-	ours := false
-	if err := w.each(ctx, func(s scanner) error { ours = true; return nil }, "SELECT 1 FROM callbacks WHERE id = ?", id); err != nil {
+	ours, forgotten := false, false
+	if err := w.each(ctx, func(s scanner) error {
+		ours = true
+		return s.Scan(&forgotten)
+	}, `SELECT number = '' AND EXISTS (SELECT 1 FROM callback_contacts k JOIN contacts c ON c.id = k.contact WHERE k.callback = callbacks.id AND c.erased = 1)
+		FROM callbacks WHERE id = ?`, id); err != nil {
 		return err
+	}
+	if forgotten { // the event was on its way here when the person was erased
+		return w.eraseTimeline(ctx, string(e.Subject))
 	}
 	if ours {
 		return nil
