@@ -1,6 +1,7 @@
 package residents
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -35,15 +36,18 @@ type blockKey struct {
 type stored struct {
 	Name    string   `json:"name,omitempty"`
 	Also    []string `json:"also,omitempty"`
-	Numbers []struct {
-		Number string `json:"number"`
-		Note   string `json:"note,omitempty"`
-	} `json:"numbers,omitempty"`
+	Numbers []storedNumber `json:"numbers,omitempty"`
 	Address string        `json:"address,omitempty"`
 	Born    int           `json:"born,omitempty"`
 	Notes   []string      `json:"notes,omitempty"`
 	ActsFor []string      `json:"acts_for,omitempty"`
 	By      intake.UserID `json:"by,omitempty"`
+}
+
+type storedNumber struct {
+	Token  intake.Token `json:"token,omitempty"` // only where the number itself is not known
+	Number string       `json:"number,omitempty"`
+	Note   string       `json:"note,omitempty"`
 }
 
 // New reads the cards into memory.
@@ -55,7 +59,19 @@ func New(ctx context.Context, c Config) (*Book, error) {
 		c.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
 	}
 	b := &Book{c: c, cards: map[string]Card{}, byToken: map[intake.Token][]string{}, blocked: map[blockKey]Blocked{}}
-	return b, b.load(ctx)
+	return b, b.Reload(ctx)
+}
+
+// Reload reads the tables anew: for what another node has written.
+func (b *Book) Reload(ctx context.Context) error {
+	fresh := &Book{c: b.c, cards: map[string]Card{}, byToken: map[intake.Token][]string{}, blocked: map[blockKey]Blocked{}}
+	if err := fresh.load(ctx); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.cards, b.byToken, b.blocked = fresh.cards, fresh.byToken, fresh.blocked
+	return nil
 }
 
 func (b *Book) load(ctx context.Context) error {
@@ -112,8 +128,11 @@ func (b *Book) read(id, data string) (Card, error) {
 		c.Also = append(c.Also, pii.NewName(a))
 	}
 	for _, n := range s.Numbers {
-		p := pii.NewPhone(n.Number)
-		c.Numbers = append(c.Numbers, Number{Token: b.c.Token(p), Number: p, Note: n.Note})
+		number := Number{Token: n.Token, Number: pii.NewPhone(n.Number), Note: n.Note}
+		if number.Token == "" {
+			number.Token = b.c.Token(number.Number)
+		}
+		c.Numbers = append(c.Numbers, number)
 	}
 	return c, nil
 }
@@ -124,17 +143,24 @@ func (s *stored) from(c Card) {
 		s.Also = append(s.Also, a.Reveal())
 	}
 	for _, n := range c.Numbers {
-		s.Numbers = append(s.Numbers, struct {
-			Number string `json:"number"`
-			Note   string `json:"note,omitempty"`
-		}{n.Number.Reveal(), n.Note})
+		kept := storedNumber{Number: n.Number.Reveal(), Note: n.Note}
+		if n.Number.IsZero() {
+			kept.Token = n.Token
+		}
+		s.Numbers = append(s.Numbers, kept)
 	}
+}
+
+// own is a card that shares nothing with c.
+func (c Card) own() Card {
+	c.Also, c.Numbers, c.Notes, c.ActsFor = slices.Clone(c.Also), slices.Clone(c.Numbers), slices.Clone(c.Notes), slices.Clone(c.ActsFor)
+	return c
 }
 
 // put replaces a card in memory. The caller holds the lock, or is alone.
 func (b *Book) put(c Card) {
 	b.drop(c.ID)
-	b.cards[c.ID] = c
+	b.cards[c.ID] = c.own()
 	for _, n := range c.Numbers {
 		if n.Token != "" && !slices.Contains(b.byToken[n.Token], c.ID) {
 			b.byToken[n.Token] = append(b.byToken[n.Token], c.ID)
@@ -204,7 +230,7 @@ func (b *Book) Card(_ context.Context, id string) (Card, error) {
 	if !ok {
 		return Card{}, fmt.Errorf("%w: %s", ErrNoCard, id)
 	}
-	return c, nil
+	return c.own(), nil
 }
 
 // ByToken gives the cards of everybody who uses a number, none for a number that nobody's card has.
@@ -213,7 +239,7 @@ func (b *Book) ByToken(_ context.Context, token intake.Token) ([]Card, error) {
 	defer b.mu.RUnlock()
 	var list []Card
 	for _, id := range b.byToken[token] {
-		list = append(list, b.cards[id])
+		list = append(list, b.cards[id].own())
 	}
 	return list, nil
 }
@@ -229,7 +255,7 @@ func (b *Book) Find(_ context.Context, f Find) ([]Card, error) {
 	var list []Card
 	for _, c := range b.cards {
 		if (f.Grid == "" || c.Grid == f.Grid) && (!f.Older || c.Older) && (f.Name == "" || c.named(f.Name)) {
-			list = append(list, c)
+			list = append(list, c.own())
 		}
 	}
 	slices.SortFunc(list, func(a, b Card) int { return strings.Compare(a.Name.Reveal()+a.ID, b.Name.Reveal()+b.ID) })
@@ -304,4 +330,19 @@ func (b *Book) Blocked(_ context.Context, token intake.Token, line intake.LineID
 		}
 	}
 	return false
+}
+
+// BlockedCallers lists who is blocked, the newest first, those whose time is over too: they are taken off by Unblock only, so that
+// the list tells what was.
+func (b *Book) BlockedCallers(_ context.Context) ([]Blocked, error) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	list := make([]Blocked, 0, len(b.blocked))
+	for _, x := range b.blocked {
+		list = append(list, x)
+	}
+	slices.SortFunc(list, func(a, b Blocked) int {
+		return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.Token, b.Token), cmp.Compare(a.Line, b.Line))
+	})
+	return list, nil
 }
