@@ -34,14 +34,14 @@ type blockKey struct {
 
 // stored is a card as JSON in clear, for the table only.
 type stored struct {
-	Name    string   `json:"name,omitempty"`
-	Also    []string `json:"also,omitempty"`
+	Name    string         `json:"name,omitempty"`
+	Also    []string       `json:"also,omitempty"`
 	Numbers []storedNumber `json:"numbers,omitempty"`
-	Address string        `json:"address,omitempty"`
-	Born    int           `json:"born,omitempty"`
-	Notes   []string      `json:"notes,omitempty"`
-	ActsFor []string      `json:"acts_for,omitempty"`
-	By      intake.UserID `json:"by,omitempty"`
+	Address string         `json:"address,omitempty"`
+	Born    int            `json:"born,omitempty"`
+	Notes   []string       `json:"notes,omitempty"`
+	ActsFor []string       `json:"acts_for,omitempty"`
+	By      intake.UserID  `json:"by,omitempty"`
 }
 
 type storedNumber struct {
