@@ -254,6 +254,9 @@ func (c *Call) written(unwritten bool) {
 	}
 	c.enter(Menu)
 	c.fromPath(c.path.Step(c.now, ivr.Begin{}))
+	if len(c.cfg.Spoken.Menu) == 0 { // operators ring while the greeting plays
+		c.join("", false)
+	}
 }
 
 func (c *Call) accept() {
@@ -286,7 +289,9 @@ func (c *Call) fromPath(effects []telephony.Effect) {
 			c.write(&intake.SaidV1{Prompt: e.Prompt, Dialect: c.cfg.Dialect, Cut: e.Cut})
 		case ivr.Greeted:
 		case ivr.Wants:
-			c.join(e.Line, false)
+			if c.stage == Menu {
+				c.join(e.Line, false)
+			}
 		case ivr.Chose:
 			c.write(&intake.ChoseV1{Choice: e.Choice, Key: e.Key})
 			if e.Choice == ivr.ChoiceCallback && c.stage == Waiting {
