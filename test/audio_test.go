@@ -132,7 +132,12 @@ func TestHeard(t *testing.T) {
 	const resident, operator = 700, 1100
 	h := start(t, config(t))
 	user, secret := h.operator("zhang")
-	_, operatorHeard := baresip(t, fmt.Sprintf("<sip:%s@%s>;auth_pass=%s;answermode=auto;regint=60", user, h.udp, secret), operator)
+	desk, operatorHeard := baresip(t, fmt.Sprintf("<sip:%s@%s>;auth_pass=%s;answermode=auto;regint=60", user, h.udp, secret), operator)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the operator's baresip:\n%s", tail(desk.out.String(), 25))
+		}
+	})
 	waitFor(t, "the operator is free", 20*time.Second, func() bool { return h.OperatorState(t.Context(), "zhang") == "idle" })
 	caller, residentHeard := baresip(t, "<sip:051255501234@127.0.0.1>;regint=0", resident, fmt.Sprintf("d sip:12345@%s", h.udp))
 	waitFor(t, "the call to be answered", 30*time.Second, func() bool {

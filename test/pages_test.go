@@ -112,7 +112,7 @@ func TestJourney(t *testing.T) {
 	resident := h.sippFrom("desk-answers", "resident", "", 300*time.Millisecond, "-p", town) // the resident's own phone
 	user, secret := h.phoneOf("boss")
 	port := freePort(t)
-	h.sippFrom("register", user, "[authentication username="+user+" password="+secret+"]", 0, "-p", port, h.udp.String()).wait(t, 20*time.Second)
+	h.register(user, secret, port)
 	waitFor(t, "the desk phone is known", 10*time.Second, func() bool { return h.OperatorState(t.Context(), "boss") != "" })
 	if err := h.OnBreak(t.Context(), "boss", "meeting"); err != nil { // nobody answers calls today
 		t.Fatal(err)

@@ -228,7 +228,7 @@ func (a *App) openPhones(run context.Context) error {
 
 func (a *App) sipConfig() sip.Config {
 	c := a.Config
-	s := sip.Config{UDP: c.SIP.UDP, TCP: c.SIP.TCP, Domain: c.SIP.Realm, Agent: "yingda/" + Version,
+	s := sip.Config{UDP: c.SIP.UDP, TCP: c.SIP.TCP, Domain: c.SIP.Realm, Digests: c.SIP.Digests, Agent: "yingda/" + Version,
 		Account: a.phoneAccount, Registrations: registrations{a.DB}, Operators: a.desks.phoneChanged, TrunkState: a.onTrunk,
 		Lines: a.lineOf, Facts: a.facts, Seen: a.seenBefore,
 		NewContact: func() intake.ContactID { return intake.ContactID(newID()) },
@@ -355,12 +355,23 @@ func (a *App) Drain() {
 
 // Live says how many calls are under way.
 func (a *App) Live(ctx context.Context) int {
-	n := 0
-	if a.loop != nil {
-		_ = a.loop.Look(ctx, func(time.Time) { n = a.board.Live() })
-	}
+	n, _ := look(ctx, a, func(time.Time) int { return a.board.Live() })
 	return n
 }
+
+// look reads the machines on their own goroutine. When ctx ends first the answer goes nowhere.
+func look[T any](ctx context.Context, a *App, f func(now time.Time) T) (v T, err error) {
+	if a.loop == nil {
+		return v, errNotStarted
+	}
+	answer := make(chan T, 1)
+	if err := a.loop.Look(ctx, func(now time.Time) { answer <- f(now) }); err != nil {
+		return v, err
+	}
+	return <-answer, nil
+}
+
+var errNotStarted = errors.New("the switchboard has not started")
 
 // Stop drains, waits for live calls until ctx ends, and closes everything in the order in which nothing is lost.
 func (a *App) Stop(ctx context.Context) error {

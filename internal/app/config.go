@@ -40,12 +40,13 @@ type HTTPConfig struct {
 
 // SIPConfig of the telephony edge.
 type SIPConfig struct {
-	UDP       string  `koanf:"udp" doc:"address and port for SIP over UDP; empty: none"`
-	TCP       string  `koanf:"tcp" doc:"address and port for SIP over TCP; empty: none"`
-	Advertise string  `koanf:"advertise" doc:"address that we put into Contact and SDP when it is not the one we listen on (behind NAT)"`
-	Realm     string  `koanf:"realm" doc:"realm of operators' phones; changing it makes every phone's secret void"`
-	MaxCalls  int     `koanf:"max_calls" doc:"calls under way beyond which a new one gets 503 and is written down as refused"`
-	Rate      float64 `koanf:"rate" doc:"INVITEs a second from one source beyond which they get 503"`
+	UDP       string   `koanf:"udp" doc:"address and port for SIP over UDP; empty: none"`
+	TCP       string   `koanf:"tcp" doc:"address and port for SIP over TCP; empty: none"`
+	Advertise string   `koanf:"advertise" doc:"address that we put into Contact and SDP when it is not the one we listen on (behind NAT)"`
+	Realm     string   `koanf:"realm" doc:"realm of operators' phones; changing it makes every phone's secret void"`
+	Digests   []string `koanf:"digests" doc:"how phones prove their secret, in order of preference: MD5, SHA-256; many desk phones give up when SHA-256 is offered at all"`
+	MaxCalls  int      `koanf:"max_calls" doc:"calls under way beyond which a new one gets 503 and is written down as refused"`
+	Rate      float64  `koanf:"rate" doc:"INVITEs a second from one source beyond which they get 503"`
 }
 
 // Trunk is a source of calls.
@@ -115,7 +116,7 @@ func Default() Config {
 		Data:   "data",
 		Office: OfficeConfig{Name: "便民热线", Node: "n1", Switchboard: "main", TimeZone: "Asia/Shanghai"},
 		HTTP:   HTTPConfig{Listen: "127.0.0.1:8080"},
-		SIP:    SIPConfig{UDP: "127.0.0.1:5060", TCP: "127.0.0.1:5060", Realm: "yingda", MaxCalls: 1000, Rate: 200},
+		SIP:    SIPConfig{UDP: "127.0.0.1:5060", TCP: "127.0.0.1:5060", Realm: "yingda", Digests: []string{"MD5"}, MaxCalls: 1000, Rate: 200},
 		Media:  MediaConfig{PortMin: 20000, PortMax: 29999, Record: true},
 		Lines:  []LineConfig{{ID: "main", Name: "便民热线", Numbers: []string{"*"}, Number: "12345", Owner: "本单位", Hours: "24h"}},
 		Queue:  QueueConfig{Strategy: "longest_idle", RingTime: 20 * time.Second, WrapUp: 15 * time.Second, Misses: 3, MaxWait: 10 * time.Minute, MaxQueue: 200},

@@ -41,6 +41,10 @@ func (c Config) check() []Problem {
 	p.want(c.SIP.TCP == "" || isListen(c.SIP.TCP), "sip.tcp", "%q is no address and port: write for instance 192.0.2.10:5060, or leave it empty for none", c.SIP.TCP)
 	p.want(c.SIP.UDP != "" || c.SIP.TCP != "", "sip.udp", "sip.udp and sip.tcp are both empty: no call could come in")
 	p.want(c.SIP.Realm != "" && !strings.ContainsAny(c.SIP.Realm, "\"\r\n"), "sip.realm", "%q: a word without quotes", c.SIP.Realm)
+	p.want(len(c.SIP.Digests) > 0, "sip.digests", "is empty: no phone could register; write [MD5], or [SHA-256, MD5]")
+	for _, d := range c.SIP.Digests {
+		p.want(d == "MD5" || d == "SHA-256", "sip.digests", "%q: MD5 or SHA-256", d)
+	}
 	p.want(c.SIP.MaxCalls > 0, "sip.max_calls", "%d: at least 1", c.SIP.MaxCalls)
 	p.want(c.SIP.Rate > 0, "sip.rate", "%v: more than 0", c.SIP.Rate)
 	if c.SIP.Advertise != "" {

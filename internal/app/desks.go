@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -121,10 +120,6 @@ func (d *desks) changed(now time.Time, e queue.StateChanged) {
 
 // seats looks at the operators as the queue sees them.
 func (a *App) seats(ctx context.Context) ([]queue.Seat, []queue.Waiter, error) {
-	var snap queue.Snapshot
-	if a.loop == nil {
-		return nil, nil, errors.New("the switchboard has not started")
-	}
-	err := a.loop.Look(ctx, func(time.Time) { snap = a.queue.Snapshot() })
+	snap, err := look(ctx, a, func(time.Time) queue.Snapshot { return a.queue.Snapshot() })
 	return snap.Operators, snap.Waiting, err
 }

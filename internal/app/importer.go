@@ -40,6 +40,7 @@ func (s *Store) ImportEvents(ctx context.Context, in io.Reader, bad func(line in
 		batch = batch[:0]
 		return err
 	}
+	keys := map[intake.Subject]string{}
 	reader := bufio.NewReaderSize(in, 64<<10)
 	for n := 1; ; n++ {
 		raw, tooLong, err := readLine(reader)
@@ -51,7 +52,7 @@ func (s *Store) ImportEvents(ctx context.Context, in io.Reader, bad func(line in
 				r.Refused++
 				bad(n, err.Error())
 			} else {
-				batch = append(batch, e)
+				batch = append(batch, s.known(e, keys))
 			}
 		}
 		if len(batch) == batchSize || err != nil {
@@ -89,6 +90,12 @@ func readLine(r *bufio.Reader) (line []byte, tooLong bool, err error) {
 
 // toOutbox puts events where the running program finds them. One whose id waits there already is passed over.
 func (s *Store) toOutbox(ctx context.Context, events []intake.Event) error {
+	// The months' secrets first: making one is a transaction of its own, and there is one connection that writes.
+	for _, e := range events {
+		if _, err := s.keys.Month(e.Time.UTC().Format("2006-01")); err != nil && !errors.Is(err, store.ErrDestroyed) {
+			return err
+		}
+	}
 	return s.DB.Tx(ctx, func(tx *store.Tx) error {
 		for _, e := range events {
 			var n int
@@ -104,4 +111,21 @@ func (s *Store) toOutbox(ctx context.Context, events []intake.Event) error {
 		}
 		return nil
 	})
+}
+
+// known gives an imported contact the token of its caller, so that one person's attempts find one another, and all of its
+// events the partition key that its first has.
+func (s *Store) known(e intake.Event, keys map[intake.Subject]string) intake.Event {
+	if d, ok := e.Data.(*intake.OfferedV1); ok && d.Caller == "" && !d.Withheld {
+		if token := s.token(e.Personal.Number); token != "" {
+			with := *d
+			with.Caller = token
+			e.Data, e.PartitionKey = &with, string(token)
+			keys[e.Subject] = e.PartitionKey
+		}
+	}
+	if key, ok := keys[e.Subject]; ok {
+		e.PartitionKey = key
+	}
+	return e
 }

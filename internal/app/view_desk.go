@@ -21,11 +21,14 @@ func (v deskView) Mine(ctx context.Context, who web.Viewer) (web.MyDesk, error) 
 	if u, err := v.users.ByID(ctx, who.ID); err == nil {
 		d.SIPUser = u.SIPUser
 	}
-	var snap queue.Snapshot
-	var board switchboard.Snapshot
-	look, cancel := context.WithTimeout(ctx, time.Second)
+	soon, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	if err := v.loop.Look(look, func(now time.Time) { snap, board = v.queue.Snapshot(), v.board.Snapshot(now) }); err != nil {
+	snap, err := look(soon, v.App, func(time.Time) queue.Snapshot { return v.queue.Snapshot() })
+	if err != nil {
+		return d, err
+	}
+	board, err := look(soon, v.App, func(now time.Time) switchboard.Snapshot { return v.board.Snapshot(now) })
+	if err != nil {
 		return d, err
 	}
 	d.Seats, d.Waiting = countSeats(snap.Operators), len(snap.Waiting)

@@ -11,6 +11,7 @@ import (
 	"yingda/routing"
 	"yingda/routing/casebook"
 	"yingda/telephony"
+	"yingda/telephony/switchboard"
 	"yingda/web"
 )
 
@@ -121,11 +122,10 @@ func (v *view) callsBack(ctx context.Context) map[intake.CallbackID]time.Time {
 	m := map[intake.CallbackID]time.Time{}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	_ = v.loop.Look(ctx, func(now time.Time) {
-		for _, b := range v.board.Snapshot(now).Backs {
-			m[b.Callback] = b.Since
-		}
-	})
+	snap, _ := look(ctx, v.App, func(now time.Time) switchboard.Snapshot { return v.board.Snapshot(now) })
+	for _, b := range snap.Backs {
+		m[b.Callback] = b.Since
+	}
 	return m
 }
 
