@@ -28,6 +28,9 @@ type Config struct {
 	Trunks  []Trunk        // by whom calls come and through whom they go
 	Phones  []netip.Prefix // from where operators' phones may register; empty: from anywhere
 	Account func(user string) (Account, bool)
+	// Digests are the algorithms offered to phones, in order of preference; empty: SHA-256, MD5 (RFC 8760). There are phones (baresip's library,
+	// sipp) that give up as soon as one they do not know is among them: an office with such phones offers MD5 alone.
+	Digests []string
 	// Registrations keeps registered contacts over a restart; nil: in memory only.
 	Registrations Registrations
 	// Operators is told when an operator's phone becomes reachable or unreachable, in order for each operator. It must not block. Nil: nobody is told.
@@ -212,6 +215,9 @@ func (c Config) withDefaults() Config {
 	}
 	if len(c.Codecs) == 0 {
 		c.Codecs = []string{"PCMA", "PCMU"}
+	}
+	if len(c.Digests) == 0 {
+		c.Digests = []string{"SHA-256", "MD5"}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -20,9 +20,10 @@ import (
 // nonces makes and checks the nonces of the digest (RFC 7616, RFC 8760) without keeping those it gives out: a nonce is the time with a MAC over time
 // and source. Only those that were used well are remembered, for the count (nc) that may come once.
 type nonces struct {
-	secret [32]byte
-	life   time.Duration
-	limit  int
+	algorithms []string // that are offered, in order of preference
+	secret     [32]byte
+	life       time.Duration
+	limit      int
 
 	mu   sync.Mutex
 	used map[string]usedNonce
@@ -33,8 +34,8 @@ type usedNonce struct {
 	until time.Time
 }
 
-func newNonces(life time.Duration, limit int) *nonces {
-	n := &nonces{life: life, limit: limit, used: map[string]usedNonce{}}
+func newNonces(life time.Duration, limit int, algorithms []string) *nonces {
+	n := &nonces{life: life, limit: limit, algorithms: algorithms, used: map[string]usedNonce{}}
 	_, _ = rand.Read(n.secret[:])
 	return n
 }
@@ -93,7 +94,7 @@ func (n *nonces) challenges(now time.Time, realm string, source netip.Addr, stal
 		more = ", stale=true"
 	}
 	var out []string
-	for _, alg := range []string{"SHA-256", "MD5"} {
+	for _, alg := range n.algorithms {
 		out = append(out, fmt.Sprintf(`Digest realm="%s", nonce="%s", algorithm=%s, qop="auth"%s`, realm, nonce, alg, more))
 	}
 	return out

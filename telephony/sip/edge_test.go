@@ -400,4 +400,3 @@ func TestOperator(t *testing.T) {
 		}
 	})
 }
-

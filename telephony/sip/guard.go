@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	sipgo "github.com/emiago/sipgo/sip"
@@ -27,6 +28,8 @@ type guard struct {
 	challenge func(source netip.Addr, stale bool) []string // the registrar's WWW-Authenticate values
 	phone     func(netip.Addr) bool                        // a phone is registered from here
 	secret    [16]byte                                     // of the tags we give to the To of a new call
+
+	shut atomic.Bool // nothing is let in any more
 
 	mu      sync.Mutex
 	sources map[netip.Addr]*bucket
@@ -138,6 +141,9 @@ func (g *guard) forget(now time.Time) {
 
 // look judges one whole message. data is not kept and may be written over afterwards.
 func (g *guard) look(data []byte, source netip.AddrPort, stream bool) verdict {
+	if g.shut.Load() {
+		return verdict{close: stream}
+	}
 	ok, trusted := g.admit(source.Addr())
 	if !ok {
 		return verdict{}

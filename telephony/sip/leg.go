@@ -197,6 +197,21 @@ func (l *leg) stop() {
 	l.s.cfg.Metrics.Legs(-1)
 }
 
+// discard gives back what a leg has got that was never started.
+func (l *leg) discard() {
+	l.over.Store(true)
+	for k := range l.keys {
+		l.s.leave(k, l)
+	}
+	if m := l.sound(); m != nil {
+		l.s.order(m.Close)
+	}
+	if l.came != nil {
+		l.came.closed()
+	}
+	l.s.peer(l.peer, -1)
+}
+
 func (l *leg) speaksWith(a netip.Addr) {
 	if a = a.Unmap(); a == l.peer {
 		return

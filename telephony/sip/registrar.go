@@ -53,7 +53,7 @@ type wrong struct {
 }
 
 func newRegistrar(s *Server) *registrar {
-	return &registrar{s: s, nonces: newNonces(s.cfg.Timers.Nonce, 4*s.cfg.Limits.Bindings), bindings: map[string]*bound{}, wrong: map[string]*wrong{},
+	return &registrar{s: s, nonces: newNonces(s.cfg.Timers.Nonce, 4*s.cfg.Limits.Bindings, s.cfg.Digests), bindings: map[string]*bound{}, wrong: map[string]*wrong{},
 		sources: map[netip.Addr]int{}, state: map[intake.UserID]bool{}}
 }
 

@@ -42,7 +42,8 @@ type Server struct {
 	errs      chan error
 	draining  atomic.Bool
 	closed    atomic.Bool
-	once      sync.Once
+	shutting  atomic.Bool
+	down      chan struct{}  // closed when all is closed
 	wg        sync.WaitGroup // orders, keeper, listeners
 	legsDone  sync.WaitGroup
 
@@ -74,7 +75,7 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, errors.New("sip: Report, Media and Lines must be given")
 	}
 	cfg = cfg.withDefaults()
-	s := &Server{cfg: cfg, log: cfg.Logger, orders: newMailbox[func()](), ordersEnd: make(chan struct{}), quit: make(chan struct{}), errs: make(chan error, 4),
+	s := &Server{cfg: cfg, log: cfg.Logger, orders: newMailbox[func()](), ordersEnd: make(chan struct{}), quit: make(chan struct{}), down: make(chan struct{}), errs: make(chan error, 4),
 		legs: map[telephony.LegID]*leg{}, dialogs: map[string]*leg{}, waiting: map[string][]chan struct{}{}, peers: map[netip.Addr]int{},
 		past: map[string]ending{}, routes: map[string]netip.Addr{}, names: map[string]lookup{}, trunks: map[string]*trunk{}}
 	for i := range cfg.Trunks {
@@ -274,47 +275,54 @@ func (s *Server) Drain() { s.draining.Store(true) }
 func (s *Server) Close() error { return s.shut(s.cfg.Timers.Close) }
 
 func (s *Server) shut(wait time.Duration) error {
-	s.once.Do(func() {
-		s.draining.Store(true)
-		s.mu.Lock()
-		legs := make([]*leg, 0, len(s.legs))
-		seen := map[*leg]bool{}
-		for _, l := range s.legs {
-			legs = append(legs, l)
+	if !s.shutting.CompareAndSwap(false, true) {
+		<-s.down
+		return nil
+	}
+	s.draining.Store(true)
+	s.mu.Lock()
+	legs := make([]*leg, 0, len(s.legs))
+	seen := map[*leg]bool{}
+	for _, l := range s.legs {
+		legs = append(legs, l)
+		seen[l] = true
+	}
+	for _, l := range s.dialogs {
+		if !seen[l] {
 			seen[l] = true
+			legs = append(legs, l)
 		}
-		for _, l := range s.dialogs {
-			if !seen[l] {
-				seen[l] = true
-				legs = append(legs, l)
-			}
+	}
+	s.mu.Unlock()
+	if wait > 0 {
+		for _, l := range legs {
+			l.box.put(closing{}, 0)
 		}
-		s.mu.Unlock()
-		if wait > 0 {
-			for _, l := range legs {
-				l.box.put(closing{}, 0)
-			}
-			done := make(chan struct{})
-			go func() { s.legsDone.Wait(); close(done) }()
-			t := time.NewTimer(wait)
-			select {
-			case <-done:
-			case <-t.C:
-			}
-			t.Stop()
+		done := make(chan struct{})
+		go func() { s.legsDone.Wait(); close(done) }()
+		t := time.NewTimer(wait)
+		select {
+		case <-done:
+		case <-t.C:
 		}
-		s.closed.Store(true)
-		close(s.quit)
-		s.legsDone.Wait()
-		close(s.ordersEnd)
-		_ = s.tcp.Close()
-		if s.udp != nil {
-			_ = s.udp.Close()
-		}
-		_ = s.ua.Close()
-		s.tcp.closeAll()
-		s.wg.Wait()
-	})
+		t.Stop()
+	}
+	s.closed.Store(true)
+	close(s.quit)
+	s.legsDone.Wait()
+	close(s.ordersEnd)
+	// sipgo opens a socket of its own for a message that it is still dealing with when its pool is cleared, and nobody would close that
+	// one: so first nothing more comes in, and what is in goes through.
+	s.guard.shut.Store(true)
+	time.Sleep(20 * time.Millisecond)
+	_ = s.tcp.Close()
+	if s.udp != nil {
+		_ = s.udp.Close()
+	}
+	_ = s.ua.Close()
+	s.tcp.closeAll()
+	s.wg.Wait()
+	close(s.down)
 	return nil
 }
 

@@ -115,7 +115,9 @@ func TestTortureUDP(t *testing.T) {
 			ports[p] = w.open("192.0.2.7:" + p)
 		}
 		from := ports["5060"]
-		send := func(b []byte) { _, _ = from.WriteTo(b, net.UDPAddrFromAddrPort(netip.MustParseAddrPort("198.51.100.1:5060"))) }
+		send := func(b []byte) {
+			_, _ = from.WriteTo(b, net.UDPAddrFromAddrPort(netip.MustParseAddrPort("198.51.100.1:5060")))
+		}
 		send(tortureFile(t, c.name))
 		send(healthCheck("192.0.2.7:5060", i))
 		got := []int{}

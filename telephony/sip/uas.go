@@ -89,6 +89,12 @@ func (s *Server) onInvite(req *sip.Request, tx sip.ServerTransaction) {
 		s.answer(req, tx, 482, "") // the same request by two ways (RFC 3261 §8.2.2.2)
 		return
 	}
+	started := false
+	defer func() {
+		if !started { // a panic on the way: nothing of it may stay
+			l.discard()
+		}
+	}()
 	l.speaksWith(source.Addr())
 	l.d = dialog{call: call, ours: ours, theirs: theirs, local: bracketed(withoutTag(req.To().Value())), remote: bracketed(withoutTag(req.From().Value())),
 		target: targetOf(req, source.String()), seq: 0, seen: req.CSeq().SeqNo, source: source, transport: sip.NetworkToUpper(req.Transport()),
@@ -109,7 +115,10 @@ func (s *Server) onInvite(req *sip.Request, tx sip.ServerTransaction) {
 	if called == "" {
 		called = userOf(inBrackets(req.To().Value()))
 	}
-	line, _ := s.cfg.Lines(called, t.Name)
+	var line intake.LineID
+	var facts telephony.Facts
+	s.guarded(func() { line, _ = s.cfg.Lines(called, t.Name) })
+	s.guarded(func() { facts = s.cfg.Facts(number, line) }) // what is not known of a caller must not cost the call
 	audio := l.readOffer(req)
 	overload := s.cfg.Media.Overloaded()
 	if why := s.trunks[t.Name].admit(time.Now()); why != "" {
@@ -130,8 +139,9 @@ func (s *Server) onInvite(req *sip.Request, tx sip.ServerTransaction) {
 	s.cfg.Metrics.Offered(t.Name)
 	priority := header(req, "Resource-Priority")
 	invited := telephony.Invited{Leg: l.id, Contact: contact, Again: again, After: after, Line: line, Trunk: t.Name, CallID: call, Dedupe: dedupe,
-		Number: number, Name: name, Withheld: withheld, Caller: s.cfg.Facts(number, line), Overload: overload, Audio: audio,
+		Number: number, Name: name, Withheld: withheld, Caller: facts, Overload: overload, Audio: audio,
 		Emergency: t.Trusted && priority != ""}
+	started = true
 	l.start(func() {
 		s.cfg.Report(invited)
 		l.set(refreshTimer, time.Minute)

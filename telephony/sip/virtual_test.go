@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"yingda/intake"
-	"yingda/internal/pii"
 	"yingda/telephony"
 	"yingda/telephony/phonetest"
 )
@@ -751,5 +750,3 @@ func TestEarlyDialogIsKeptAlive(t *testing.T) {
 		want[telephony.Accepted](l.edge)
 	})
 }
-
-var _ = pii.Phone{}
