@@ -31,25 +31,34 @@ func (b *Books) Balance(ctx context.Context) ([]Balance, error) {
 		}
 		return &list[i]
 	}
+	unknown := false
 	if err := b.each(ctx, func(s scanner) error {
 		var w answerrate.Where
-		var outcome intake.Outcome
-		var offered, n int64
-		if err := s.Scan(&w.Line, &w.Channel, &outcome, &offered, &n); err != nil {
+		var packed, n int64
+		if err := s.Scan(&w.Line, &w.Channel, &packed, &n); err != nil {
 			return err
 		}
 		x := of(w)
-		x.Counts.Offered += offered
+		if offeredOf(packed) {
+			x.Counts.Offered += n
+		}
+		outcome := outcomeOf(packed)
 		if outcome == "" {
 			x.Counts.Open += n
 		} else {
 			x.Counts.Outcomes[outcome] += n
+			unknown = unknown || !outcome.Valid()
 		}
 		return nil
-	}, "SELECT line, channel, outcome, SUM(CASE WHEN offered_seq > 0 THEN 1 ELSE 0 END), COUNT(*) FROM contacts GROUP BY line, channel, outcome ORDER BY line, channel"); err != nil {
+	}, "SELECT line, channel, places, COUNT(*) FROM contacts GROUP BY line, channel, places ORDER BY line, channel"); err != nil {
 		return nil, err
 	}
-	valid, args := in("outcome", append(intake.Outcomes(), ""))
+	odd, args := "offered_seq = 0 OR twice = 1", []any(nil)
+	if unknown {
+		var valid string
+		valid, args = in("outcome", append(intake.Outcomes(), ""))
+		odd += " OR NOT (" + valid + ")"
+	}
 	if err := b.each(ctx, func(s scanner) error {
 		var w answerrate.Where
 		var id intake.ContactID
@@ -59,7 +68,7 @@ func (b *Books) Balance(ctx context.Context) ([]Balance, error) {
 		x := of(w)
 		x.Contacts = append(x.Contacts, id)
 		return nil
-	}, "SELECT line, channel, id FROM contacts WHERE offered_seq = 0 OR twice = 1 OR NOT ("+valid+") ORDER BY line, channel, id", args...); err != nil {
+	}, "SELECT line, channel, id FROM contacts WHERE "+odd+" ORDER BY line, channel, id", args...); err != nil {
 		return nil, err
 	}
 	for i := range list {

@@ -106,10 +106,10 @@ func New(ctx context.Context, db *store.DB, cfg Config) (*Books, error) {
 			b.contact = append(b.contact, d)
 		}
 	}
-	if len(b.contact) > 15 || len(b.caller) > 15 {
-		return nil, fmt.Errorf("%w: 15 definitions of each kind are the most", ErrInvalid)
+	if len(b.contact) > most || len(b.caller) > most {
+		return nil, fmt.Errorf("%w: %d definitions of each kind are the most", ErrInvalid, most)
 	}
-	fingerprint, err := json.Marshal(cfg.Definitions)
+	fingerprint, err := json.Marshal([]any{cfg.Definitions, outcomes})
 	if err != nil {
 		return nil, err
 	}

@@ -299,7 +299,7 @@ func (b *Books) OperatorFigures(ctx context.Context, from, to time.Time) ([]Oper
 		return &list[i]
 	}
 	var c cond
-	c.and("operator <> '' AND reached > 0")
+	c.and("reached > 0 AND operator <> ''")
 	c.span("arrived", from, to)
 	if err := b.each(ctx, func(s scanner) error {
 		var id intake.UserID
@@ -310,7 +310,7 @@ func (b *Books) OperatorFigures(ctx context.Context, from, to time.Time) ([]Oper
 		f := of(id)
 		f.Answered, f.QuickDrops, f.Talked = n, dropped, time.Duration(talked)*time.Millisecond
 		return nil
-	}, `SELECT operator, COUNT(*), SUM(talked_ms), SUM(CASE WHEN (',' || flags || ',') LIKE '%,quick_drop,%' THEN 1 ELSE 0 END)
+	}, `SELECT operator, COUNT(*), SUM(talked_ms), SUM(CASE WHEN flags <> '' AND (',' || flags || ',') LIKE '%,quick_drop,%' THEN 1 ELSE 0 END)
 		FROM contacts`+c.where()+" GROUP BY operator ORDER BY operator", c.args...); err != nil {
 		return nil, err
 	}
@@ -319,19 +319,18 @@ func (b *Books) OperatorFigures(ctx context.Context, from, to time.Time) ([]Oper
 	c.span("rang", from, to)
 	err := b.each(ctx, func(s scanner) error {
 		var id intake.UserID
-		var unanswered bool
 		var why string
-		var n int64
-		if err := s.Scan(&id, &unanswered, &why, &n); err != nil {
+		var n, unanswered int64
+		if err := s.Scan(&id, &why, &n, &unanswered); err != nil {
 			return err
 		}
 		f := of(id)
 		f.Rings += n
-		if unanswered {
-			f.Unrang[why] += n
+		if unanswered > 0 {
+			f.Unrang[why] += unanswered
 		}
 		return nil
-	}, "SELECT operator, unrang > 0 AND answered = 0 AS unanswered, why, COUNT(*) FROM contact_offers"+c.where()+" GROUP BY operator, unanswered, why ORDER BY operator, why", c.args...)
+	}, "SELECT operator, why, COUNT(*), SUM(CASE WHEN unrang > 0 AND answered = 0 THEN 1 ELSE 0 END) FROM contact_offers"+c.where()+" GROUP BY operator, why ORDER BY operator, why", c.args...)
 	return list, err
 }
 

@@ -348,6 +348,11 @@ func TestBalanceNamesWhatIsMissing(t *testing.T) {
 	if b := list[1]; b.Balanced || b.Line != "main" || !b.Counts.Balanced() || !slices.Equal(b.Contacts, []intake.ContactID{"c2"}) {
 		t.Errorf("%+v", b)
 	}
+	o.offered("c3", "c", end)
+	o.say("contact/c3", "c", end, &intake.EndedV1{Outcome: "vanished"})
+	if list, err = o.Balance(t.Context()); err != nil || !slices.Equal(list[1].Contacts, []intake.ContactID{"c2", "c3"}) {
+		t.Errorf("%+v %v", list, err)
+	}
 	if r, err := o.Rates(t.Context(), time.Time{}, time.Time{}, "", ""); err != nil || r.Balanced {
 		t.Errorf("%+v %v", r, err)
 	}

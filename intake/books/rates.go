@@ -77,16 +77,14 @@ func (b *Books) Rates(ctx context.Context, from, to time.Time, line intake.LineI
 	c.span("arrived", from, to)
 	c.place("", line, channel)
 	err := b.each(ctx, func(s scanner) error {
-		var outcome intake.Outcome
-		var offered bool
 		var packed, n int64
-		if err := s.Scan(&outcome, &offered, &packed, &n); err != nil {
+		if err := s.Scan(&packed, &n); err != nil {
 			return err
 		}
-		if offered {
+		if offeredOf(packed) {
 			out.Counts.Offered += n
 		}
-		if outcome == "" {
+		if outcome := outcomeOf(packed); outcome == "" {
 			out.Counts.Open += n
 		} else {
 			out.Counts.Outcomes[outcome] += n
@@ -95,7 +93,7 @@ func (b *Books) Rates(ctx context.Context, from, to time.Time, line intake.LineI
 			rates[d.ID].Add(unpack(packed, i), n)
 		}
 		return nil
-	}, "SELECT outcome, offered_seq > 0 AS offered, places, COUNT(*) FROM contacts"+c.where()+" GROUP BY outcome, offered, places", c.args...)
+	}, "SELECT places, COUNT(*) FROM contacts"+c.where()+" GROUP BY places", c.args...)
 	if err != nil {
 		return Rates{}, fmt.Errorf("count contacts: %w", err)
 	}
@@ -113,22 +111,29 @@ func (b *Books) Rates(ctx context.Context, from, to time.Time, line intake.LineI
 
 func (b *Books) callerRate(ctx context.Context, r *answerrate.Rate, i int, d *answerrate.Definition, from, to time.Time, line intake.LineID, channel intake.Channel) error {
 	now := b.now()
-	var c cond
-	c.span("first_at", from, to)
-	c.place("", line, channel)
-	return b.each(ctx, func(s scanner) error {
-		var young bool
-		var packed, n int64
-		if err := s.Scan(&young, &packed, &n); err != nil {
+	for _, young := range []bool{false, true} { // each apart: a grouping by one number is quick
+		began := now.Add(-d.Ripe)
+		var c cond
+		c.span("first_at", from, to)
+		c.place("", line, channel)
+		if young {
+			c.and("first_at > ?", store.Millis(began))
+			began = now
+		} else {
+			c.and("first_at <= ?", store.Millis(began))
+		}
+		if err := b.each(ctx, func(s scanner) error {
+			var packed, n int64
+			if err := s.Scan(&packed, &n); err != nil {
+				return err
+			}
+			r.Add(d.Ripened(unpack(packed, i), began, now), n)
+			return nil
+		}, "SELECT places, COUNT(*) FROM episodes"+c.where()+" GROUP BY places", c.args...); err != nil {
 			return err
 		}
-		began := now.Add(-d.Ripe)
-		if young {
-			began = now
-		}
-		r.Add(d.Ripened(unpack(packed, i), began, now), n)
-		return nil
-	}, "SELECT first_at > ? AS young, places, COUNT(*) FROM episodes"+c.where()+" GROUP BY young, places", append([]any{store.Millis(now.Add(-d.Ripe))}, c.args...)...)
+	}
+	return nil
 }
 
 // Members are the contacts behind a figure, newest first: part as in answerrate.Definition.Part ("numerator", "denominator", "missed",
@@ -211,12 +216,11 @@ func (b *Books) bars(ctx context.Context, from, to time.Time, line intake.LineID
 	c.place("", line, channel)
 	var list []Bar
 	err := b.each(ctx, func(s scanner) error {
-		var q, n int64
-		var outcome intake.Outcome
-		if err := s.Scan(&q, &outcome, &n); err != nil {
+		var key, n int64
+		if err := s.Scan(&key, &n); err != nil {
 			return err
 		}
-		start := store.Time(q * quarter)
+		start, outcome := store.Time(key/32*quarter), outcomeOf(key%32<<outcomeBit)
 		if len(list) == 0 || !list[len(list)-1].Start.Equal(start) {
 			list = append(list, Bar{Start: start})
 		}
@@ -231,7 +235,7 @@ func (b *Books) bars(ctx context.Context, from, to time.Time, line intake.LineID
 			bar.Lost += n
 		}
 		return nil
-	}, fmt.Sprintf("SELECT arrived / %d AS q, outcome, COUNT(*) FROM contacts%s GROUP BY q, outcome ORDER BY q", quarter, c.where()), c.args...)
+	}, fmt.Sprintf("SELECT (arrived / %d) * 32 + ((places >> %d) & 31) AS k, COUNT(*) FROM contacts%s GROUP BY k ORDER BY k", quarter, outcomeBit, c.where()), c.args...)
 	return list, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,14 +92,49 @@ func (r *row) attempt() recovery.Attempt {
 		Outcome: r.Outcome, Reason: r.Reason, Owed: r.owes(), Reached: r.ReachedAt()}
 }
 
-// places packs the contact's place in each definition, 4 bits each.
+// A contact's places hold its place in each definition, 4 bits each from below, then from bit 56 what became of it (0 open, else its number in the
+// list of outcomes from 1, 31 for none of them) and at bit 61 whether it was offered: so every count is a grouping by one number.
+const (
+	outcomeBit = 56
+	offeredBit = 61
+	most       = outcomeBit / 4 // definitions of a kind
+	noOutcome  = 31
+)
+
+// places packs them.
 func (b *Books) places(c *answerrate.Contact) int64 {
 	var packed int64
 	for i, d := range b.contact {
 		packed |= int64(d.Place(c)) << (4 * i)
 	}
+	if !c.Open() {
+		code := int64(slices.Index(outcomes, c.Outcome) + 1)
+		if code == 0 {
+			code = noOutcome
+		}
+		packed |= code << outcomeBit
+	}
+	if c.OfferedSeq != 0 {
+		packed |= 1 << offeredBit
+	}
 	return packed
 }
+
+var outcomes = intake.Outcomes()
+
+// outcomeOf is what became of it: "" open, "unknown" for what is in no list.
+func outcomeOf(packed int64) intake.Outcome {
+	switch code := packed >> outcomeBit & 31; code {
+	case 0:
+		return ""
+	case noOutcome:
+		return "unknown"
+	default:
+		return outcomes[code-1]
+	}
+}
+
+func offeredOf(packed int64) bool { return packed>>offeredBit&1 == 1 }
 
 func (b *Books) casePlaces(k *answerrate.Case) int64 {
 	var packed int64

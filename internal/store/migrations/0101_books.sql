@@ -40,7 +40,7 @@ CREATE TABLE contacts (
     usable       INTEGER NOT NULL, -- 1: we know whom to call back
     owed         INTEGER NOT NULL, -- 1: its end leaves us owing them a call
     reached      INTEGER NOT NULL, -- when somebody and the resident reached one another in it; 0: they did not
-    places       INTEGER NOT NULL  -- its place in each definition per contact, 4 bits each
+    places       INTEGER NOT NULL  -- its place in each definition per contact, what became of it: see package books
 );
 CREATE INDEX contacts_arrived ON contacts (arrived, line, channel, outcome, places, offered_seq);
 CREATE INDEX contacts_caller ON contacts (caller, arrived);
