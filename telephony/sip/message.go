@@ -175,18 +175,13 @@ func header(m sipgo.Message, name string) string {
 	return ""
 }
 
-// headerAny looks for the long and the compact name. The guard writes long names, but a response that came over a way of its own may not.
+// headers gives all values of a header.
 func headers(m sipgo.Message, name string) []string {
 	var out []string
 	for _, h := range m.GetHeaders(name) {
 		out = append(out, h.Value())
 	}
 	return out
-}
-
-func tagOf(h interface{ Value() string }) string {
-	t, _ := param(h.Value(), "tag")
-	return t
 }
 
 func fromTag(m sipgo.Message) string {

@@ -158,6 +158,11 @@ func parseSection(v string) (section, error) {
 	if len(p) < 4 || len(p) > 3+maxFormats {
 		return section{}, errSDP
 	}
+	for _, w := range p { // what is not ours we write back in refusing it
+		if strings.IndexFunc(w, func(r rune) bool { return r <= ' ' || r >= 0x7f }) >= 0 {
+			return section{}, errSDP
+		}
+	}
 	port, _, _ := strings.Cut(p[1], "/")
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {

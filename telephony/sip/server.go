@@ -119,7 +119,7 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	s.serve("tcp", func() error { return srv.ServeTCP(s.tcp) })
 	if s.udp != nil {
 		// sipgo sends from a socket of its own making while the listener is not in its pool yet.
-		for s.closed.Load() == false && ua.TransportLayer().Pool("udp").Size() == 0 {
+		for !s.closed.Load() && ua.TransportLayer().Pool("udp").Size() == 0 {
 			time.Sleep(100 * time.Microsecond)
 		}
 	}
@@ -734,7 +734,7 @@ func (s *Server) ended(dedupe string) (int, bool) {
 	return e.status, ok
 }
 
-// legsOf counts a contact's resident leg codec: what an operator's phone is offered must be speakable with it.
+// codecOf gives the codec of a contact's resident: what an operator's phone is offered must go with it.
 func (s *Server) codecOf(contact intake.ContactID) string {
 	if contact == "" {
 		return ""

@@ -416,8 +416,6 @@ func TestAnyEndOfBye(t *testing.T) {
 				p.send(bye.Response(status, "x", ""))
 			}
 			time.Sleep(40 * time.Second)
-			l.mu.Lock()
-			l.mu.Unlock()
 			l.Server.mu.Lock()
 			legs, dialogs, peers := len(l.legs), len(l.dialogs), len(l.peers)
 			l.Server.mu.Unlock()
