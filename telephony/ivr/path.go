@@ -11,15 +11,15 @@ import (
 type stage int
 
 const (
-	silent    stage = iota // not begun, or Quit: nothing is said; left by Begin, Again, Close, TakeMessage
-	greeting               // the greeting plays; left when it has been played
-	noticing               // the notice plays; left the same way
-	choosing               // the menu plays, or has been played and a key is awaited; left by a key, two misses or 10 s
-	waiting                // music, sentences, offers; left by Quit or a key that takes the offer
-	closing                // last words; left when they have been spoken
-	beforeTone             // the words before a message; left when they have been played
-	tone                   // the tone; left when it has sounded
-	message                // the resident speaks
+	silent     stage = iota // not begun, or Quit: nothing is said; left by Begin, Again, Close, TakeMessage
+	greeting                // the greeting plays; left when it has been played
+	noticing                // the notice plays; left the same way
+	choosing                // the menu plays, or has been played and a key is awaited; left by a key, two misses or 10 s
+	waiting                 // music, sentences, offers; left by Quit or a key that takes the offer
+	closing                 // last words; left when they have been spoken
+	beforeTone              // the words before a message; left when they have been played
+	tone                    // the tone; left when it has sounded
+	message                 // the resident speaks
 )
 
 // How long we wait for what people do.
@@ -27,7 +27,10 @@ const (
 	firstDigit = 10 * time.Second       // for a key after a menu or an offer
 	sameKey    = 600 * time.Millisecond // the same key again so soon is one press of a slow or double finger
 	placeLimit = 500 * time.Millisecond // for the answer to Ask
-	wordsLimit = 40 * time.Second       // for last words to end
+	wordsLimit = 40 * time.Second       // for words to end, should nobody tell us that they have
+	menuLimit  = 90 * time.Second       // for a whole menu to end
+	breath     = 5 * time.Second        // of music before a sentence, at least
+	nearOffer  = 15 * time.Second       // a sentence that falls so shortly before an offer is left out
 	gainStep   = 4
 	gainMost   = 12
 )
@@ -63,7 +66,8 @@ type Path struct {
 	until     time.Time // of the stage, zero: as long as it takes
 	key       string    // pressed last
 	pressed   time.Time
-	wanted    bool // Wants was said
+	wanted    bool      // Wants was said
+	since     time.Time // the waiting counts from here: from Begin where a person is called at once, else from the menu's end
 }
 
 // New makes a path that says nothing yet.
@@ -92,7 +96,7 @@ func (p *Path) Step(now time.Time, in telephony.Input) []telephony.Effect {
 	switch in := in.(type) {
 	case Begin:
 		if p.stage == silent && !p.wanted {
-			p.stage = greeting
+			p.stage, p.since, p.until = greeting, p.now, p.now.Add(wordsLimit)
 			p.say(sentence{name: p.c.Greeting, prompts: []string{p.c.Greeting}})
 		}
 	case Placed:
@@ -101,7 +105,7 @@ func (p *Path) Step(now time.Time, in telephony.Input) []telephony.Effect {
 		p.stop()
 	case Again:
 		p.stop()
-		p.wanted = true
+		p.wanted, p.since = true, p.now
 		p.wait()
 		p.say(sentence{name: in.Prompt, prompts: []string{in.Prompt}})
 	case Close:
@@ -122,6 +126,8 @@ func (p *Path) Wake(now time.Time) []telephony.Effect {
 	if !p.until.IsZero() && !now.Before(p.until) {
 		p.until = time.Time{}
 		switch p.stage {
+		case greeting, noticing:
+			p.afterGreeting()
 		case choosing: // no input means a person
 			p.person("")
 		case closing:
@@ -137,12 +143,14 @@ func (p *Path) Wake(now time.Time) []telephony.Effect {
 		p.placed(Placed{Ahead: -1})
 	}
 	switch {
-	case p.offers() && !now.Before(p.nextOffer):
+	case p.c.Callback && !now.Before(p.nextOffer):
 		p.nextOffer = now.Add(p.c.EveryOffer)
 		p.nextSaid = later(p.nextSaid, now.Add(p.c.EverySaid))
 		p.asked = time.Time{}
 		p.say(sentence{name: CallbackOffer, prompts: []string{CallbackOffer}})
 		p.offering, p.offered = true, true
+	case p.asked.IsZero() && !now.Before(p.nextSaid) && p.c.Callback && p.nextOffer.Sub(now) < nearOffer:
+		p.nextSaid = p.nextOffer.Add(p.c.EverySaid)
 	case p.asked.IsZero() && !now.Before(p.nextSaid):
 		p.nextSaid = now.Add(p.c.EverySaid)
 		p.asked = now
@@ -165,7 +173,7 @@ func (p *Path) Deadline() time.Time {
 		} else {
 			soonest(p.asked.Add(placeLimit))
 		}
-		if p.offers() {
+		if p.c.Callback {
 			soonest(p.nextOffer)
 		}
 	}
@@ -176,8 +184,6 @@ func (p *Path) Deadline() time.Time {
 func (p *Path) Greeting() bool {
 	return p.stage == greeting || p.stage == noticing || p.stage == silent && !p.wanted
 }
-
-func (p *Path) offers() bool { return p.c.Callback }
 
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
@@ -210,8 +216,7 @@ func (p *Path) stop() {
 
 // end begins last words, or those before a message.
 func (p *Path) end(s stage, prompt string) {
-	p.stage, p.asked, p.wanted = s, time.Time{}, true
-	p.until = p.now.Add(wordsLimit)
+	p.stage, p.asked, p.wanted, p.until = s, time.Time{}, true, p.now.Add(wordsLimit)
 	p.say(sentence{name: prompt, prompts: []string{prompt}})
 }
 
@@ -241,7 +246,7 @@ func (p *Path) played(in telephony.Played) {
 	switch p.stage {
 	case greeting:
 		if p.c.Notice {
-			p.stage = noticing
+			p.stage, p.until = noticing, p.now.Add(wordsLimit)
 			p.say(sentence{name: RecordingNotice, prompts: []string{RecordingNotice}})
 			return
 		}
@@ -283,7 +288,7 @@ func (p *Path) menu() {
 	for n, o := range p.c.Menu {
 		prompts = append(prompts, o.Prompt, Press(n+1), Silence(menuGap))
 	}
-	p.stage, p.until = choosing, time.Time{}
+	p.stage, p.until = choosing, p.now.Add(menuLimit)
 	p.say(sentence{name: "menu", prompts: append(prompts, MenuPerson)})
 }
 
@@ -294,6 +299,9 @@ func (p *Path) person(choice string) {
 		if choice != "" && o.Choice == choice {
 			line = o.Line
 		}
+	}
+	if len(p.c.Menu) > 0 {
+		p.since = p.now
 	}
 	p.wait()
 	if !p.wanted {
@@ -306,7 +314,8 @@ func (p *Path) person(choice string) {
 // wait begins the waiting: from now on sentences and offers come in their time.
 func (p *Path) wait() {
 	p.stage, p.until, p.asked = waiting, time.Time{}, time.Time{}
-	p.nextSaid, p.nextOffer = p.now.Add(p.c.FirstSaid), p.now.Add(p.c.FirstOffer)
+	p.nextSaid = later(p.since.Add(p.c.FirstSaid), p.now.Add(breath))
+	p.nextOffer = later(p.since.Add(p.c.FirstOffer), p.now.Add(breath))
 	p.best, p.estimate = -1, 0
 }
 
@@ -345,7 +354,7 @@ func (p *Path) digit(key string) {
 	if same {
 		return
 	}
-	if p.stage == waiting && p.offered && p.offers() && (p.offering || p.now.Sub(p.offerOver) < firstDigit || key != "*" && key != "8" && key != "2") {
+	if p.stage == waiting && p.offered && p.c.Callback && (p.offering || p.now.Sub(p.offerOver) < firstDigit || key != "*" && key != "8" && key != "2") {
 		p.out = append(p.out, Chose{Choice: ChoiceCallback, Key: key})
 		p.end(closing, CallbackThanks)
 		return
@@ -383,7 +392,7 @@ func (p *Path) repeat() {
 		p.say(p.last)
 		p.offering = offer
 		if p.stage == choosing {
-			p.until = time.Time{}
+			p.until = p.now.Add(menuLimit)
 		}
 	}
 }
