@@ -116,7 +116,7 @@ func (s *Store) openBooks(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("residents: %w", err)
 	}
-	s.cases, err = casebook.New(ctx, casebook.Config{Store: s.DB, Source: s.Source, Epoch: s.Epoch, Location: c.location(), Now: s.now, NewID: newID, Home: s.home, Logger: s.slog})
+	s.cases, err = casebook.New(ctx, casebook.Config{Store: s.DB, Source: s.Source, Epoch: s.Epoch, Location: c.location(), Now: s.now, NewID: newID, Home: s.home, Older: s.older, Logger: s.slog})
 	if err != nil {
 		return fmt.Errorf("case book: %w", err)
 	}
@@ -140,6 +140,20 @@ func (s *Store) home(caller intake.Token) intake.GridID {
 		}
 	}
 	return cards[0].Grid
+}
+
+// older says whether somebody who uses the caller's number is known as an older resident.
+func (s *Store) older(caller intake.Token) bool {
+	cards, err := s.residents.ByToken(context.Background(), caller)
+	if err != nil {
+		return false
+	}
+	for _, c := range cards {
+		if c.Older {
+			return true
+		}
+	}
+	return false
 }
 
 // head is the newest position in the log; Offset −1 when it is empty.

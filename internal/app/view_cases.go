@@ -90,7 +90,7 @@ func (v casesView) List(ctx context.Context, who web.Viewer, f web.CaseFilter) (
 		limit = 100
 	}
 	offset, _ := strconv.Atoi(f.After)
-	q := casebook.Filter{Open: f.State == "" || f.State == "overdue", Limit: limit + 1, Offset: max(offset, 0)}
+	q := casebook.Filter{Source: f.Source, Open: f.State == "" || f.State == "overdue", Limit: limit + 1, Offset: max(offset, 0)}
 	if f.Grid != "" {
 		q.Grids = []intake.GridID{f.Grid}
 	}
@@ -120,9 +120,7 @@ func (v casesView) List(ctx context.Context, who web.Viewer, f web.CaseFilter) (
 		list, out.Next = list[:limit], strconv.Itoa(offset+limit)
 	}
 	for _, c := range list {
-		if f.Source == "" || c.Source == f.Source {
-			out.Rows = append(out.Rows, v.caseRow(c, now))
-		}
+		out.Rows = append(out.Rows, v.caseRow(c, now))
 	}
 	counts, err := v.cases.Counts(ctx, now, time.Time{}, now)
 	if err != nil {

@@ -223,8 +223,8 @@ func (v *view) caseMoment(ctx context.Context, st casebook.Step) web.Moment {
 		m.Side = "resident"
 		set("case_attached")
 	case *intake.CaseRoutedV1:
-		to := v.department(d.Department)
-		if d.Grid != "" {
+		to := v.department(d.Department) // a case routed to a department keeps its grid
+		if to == "" {
 			p := v.plate(d.Grid)
 			to = p.Place + " " + p.Number
 		}
