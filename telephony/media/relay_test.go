@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"strconv"
 	"testing"
 	"time"
 
@@ -400,19 +401,32 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// A thread that wakes 40 ms late makes up for every tick, says that it is overloaded, and recovers.
+// A thread that wakes 40 ms late makes up for every tick. While it has much to say it says that it is overloaded, and recovers; while few
+// speak nobody is turned away for it.
 func TestLateness(t *testing.T) {
 	b := newLab(t, Config{})
 	x := b.phone("a", PCMA)
+	stumble := func() {
+		for range 75 {
+			b.now += 40 * ms
+			b.plane.step()
+		}
+	}
+	b.run(1500 * time.Millisecond)
+	stumble()
+	if b.plane.Overloaded() {
+		t.Error("overloaded with one leg")
+	}
+	b.run(2 * time.Second)
+	for i := range 60 {
+		b.phone("more"+strconv.Itoa(i), PCMA)
+	}
 	b.run(1500 * time.Millisecond)
 	x.forget()
-	for range 50 {
-		b.now += 40 * ms
-		b.plane.step()
-	}
+	stumble()
 	heard := x.listen()
-	if len(heard) != 100 {
-		t.Errorf("%d packets in two seconds", len(heard))
+	if len(heard) != 150 {
+		t.Errorf("%d packets in three seconds", len(heard))
 	}
 	steady(t, heard)
 	if !b.plane.Overloaded() {

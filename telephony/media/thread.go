@@ -17,6 +17,7 @@ const (
 	busyAt  = 300          // packets in 100 ms from which the thread keeps to its tick
 	calmAt  = busyAt / 2   // and below which it wakes at once again
 	rounds  = 8            // looks at epoll in one waking, so that a flood leaves time for the wheel
+	loaded  = 1000         // packets in a second, twenty streams: below it nobody is turned away for lateness
 	lateBad = 10 * ms      // a slot later than that is one a listener may hear
 	dozing  = int32(1)     // thread.state: about to wait without a tick
 	awake   = int32(0)     //
@@ -77,11 +78,12 @@ type published struct {
 
 // lateness counts how late the wheel's slots were, by whole seconds, in steps of a quarter millisecond up to 25 ms.
 type lateness struct {
-	steps  [101]uint32
-	n, bad uint32
-	max    int64
-	until  int64
-	overAt int64 // when the last bad second ended
+	steps   [101]uint32
+	n, bad  uint32
+	max     int64
+	until   int64
+	overAt  int64 // when the last of two bad seconds on end ended
+	badLast bool  // the second before was bad
 }
 
 func newThread(p *Plane, now int64) (*thread, error) {
@@ -246,11 +248,14 @@ func (l *lateness) close(now int64) (p99, most int64) {
 	if l.n == 0 {
 		p99 = 0
 	}
-	if l.bad*50 > l.n { // more than 2 % of what we say is late enough to be heard
+	// More than 2 % of what we say is late enough to be heard, for two seconds on end, and it is much: then one call more makes it worse for all. A
+	// machine that stumbles while few speak is not ours to cure by turning callers away.
+	bad := l.bad*50 > l.n && l.n >= loaded
+	if bad && l.badLast {
 		l.overAt = now
 	}
 	most = l.max
-	*l = lateness{overAt: l.overAt, until: now + second}
+	*l = lateness{overAt: l.overAt, badLast: bad, until: now + second}
 	return p99, most
 }
 
