@@ -172,11 +172,12 @@ func (o *office) inBatches(seed uint64, records []stream.Record) {
 }
 
 func TestReplayInAnySplitGivesTheSameTables(t *testing.T) {
-	records := history(1, end, 4, 120)
+	t.Parallel()
+	records := history(1, end, 3, 60)
 	once := open(t)
 	once.inBatches(1, records)
 	want := once.tables()
-	if strings.Count(want["callbacks"], "\n") < 20 || strings.Count(want["contacts"], "\n") != 480 {
+	if strings.Count(want["callbacks"], "\n") < 10 || strings.Count(want["contacts"], "\n") != 180 {
 		t.Fatalf("a poor history: %d contacts, %d callbacks", strings.Count(want["contacts"], "\n"), strings.Count(want["callbacks"], "\n"))
 	}
 
@@ -209,6 +210,7 @@ func TestReplayInAnySplitGivesTheSameTables(t *testing.T) {
 }
 
 func TestABatchThatFailsLeavesNothing(t *testing.T) {
+	t.Parallel()
 	o := open(t)
 	records := history(2, end, 1, 60)
 	half := len(records) / 2
@@ -239,9 +241,10 @@ func TestABatchThatFailsLeavesNothing(t *testing.T) {
 }
 
 func TestTablesAgreeWithTheEventsFoldedAnew(t *testing.T) {
-	for seed := range uint64(3) {
+	t.Parallel()
+	for seed := range uint64(2) {
 		o := open(t)
-		records := history(10+seed, end, 5, 100)
+		records := history(10+seed, end, 3, 40)
 		// Subjects keep their order, and otherwise everything is shuffled: one partition each.
 		rng := rand.New(rand.NewPCG(seed, 3))
 		parts := map[string][]stream.Record{}
@@ -271,13 +274,9 @@ func TestTablesAgreeWithTheEventsFoldedAnew(t *testing.T) {
 		straight.take(records...)
 		same(t, "episodes in any order", map[string]string{"episodes": straight.tables()["episodes"]}, o.tables())
 
-		for _, line := range []intake.LineID{"", "main", "wuye"} {
-			for _, channel := range []intake.Channel{"", intake.Phone, intake.Chat} {
-				for _, from := range []time.Time{{}, end.Add(-48 * time.Hour)} {
-					o.checkRates(book, from, end, line, channel)
-				}
-			}
-		}
+		o.checkRates(book, time.Time{}, end, "", "")
+		o.checkRates(book, end.Add(-48*time.Hour), end, "main", "")
+		o.checkRates(book, end.Add(-48*time.Hour), end.Add(-24*time.Hour), "", intake.Phone)
 		balance, err := o.Balance(t.Context())
 		if err != nil || len(balance) == 0 {
 			t.Fatal(balance, err)
@@ -303,12 +302,13 @@ func (o *office) checkRates(book *answerrate.Book, from, to time.Time, line inta
 		o.t.Errorf("%s %s: %+v, want %+v", line, channel, got.Counts, want)
 	}
 	count := func(d *answerrate.Definition, part string) int64 {
+		query, args, err := o.contacts(Filter{From: from, To: to, Line: line, Channel: channel, Definition: d.ID, Part: part})
+		if err != nil {
+			o.t.Fatal(err)
+		}
 		var n int64
-		for _, err := range o.Contacts(o.t.Context(), Filter{From: from, To: to, Line: line, Channel: channel, Definition: d.ID, Part: part}) {
-			if err != nil {
-				o.t.Fatal(err)
-			}
-			n++
+		if err := o.db.QueryRow(o.t.Context(), "SELECT COUNT(*) FROM ("+query+")", args...).Scan(&n); err != nil {
+			o.t.Fatal(err)
 		}
 		return n
 	}
@@ -336,6 +336,7 @@ func (o *office) checkRates(book *answerrate.Book, from, to time.Time, line inta
 }
 
 func TestHeadlineOverADay(t *testing.T) {
+	t.Parallel()
 	o := open(t)
 	from, to := o.Today(end)
 	at := func(minutes int) time.Time { return end.Add(-time.Duration(minutes) * time.Minute) }
@@ -371,6 +372,7 @@ func TestHeadlineOverADay(t *testing.T) {
 }
 
 func TestDefinitionsMayChange(t *testing.T) {
+	t.Parallel()
 	o := open(t)
 	o.take(history(5, end, 3, 80)...)
 	before, err := o.Rates(t.Context(), time.Time{}, time.Time{}, "", "")
@@ -400,6 +402,7 @@ func TestDefinitionsMayChange(t *testing.T) {
 }
 
 func TestErasedIsForgotten(t *testing.T) {
+	t.Parallel()
 	o := open(t)
 	o.lost("c1", "a", end.Add(-time.Hour))
 	o.lost("c2", "a", end.Add(-30*time.Minute))

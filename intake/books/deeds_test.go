@@ -42,6 +42,7 @@ func (o *office) callback(id intake.CallbackID) Callback {
 const b1 = intake.CallbackID("b00001")
 
 func TestLifeOfACallback(t *testing.T) {
+	t.Parallel()
 	o := open(t)
 	ctx := t.Context()
 	want := func(err, target error) {
@@ -96,6 +97,7 @@ func TestLifeOfACallback(t *testing.T) {
 }
 
 func TestReachedByUsClearsEveryLine(t *testing.T) {
+	t.Parallel()
 	o := open(t)
 	o.lost("c1", "a", end.Add(-20*time.Minute))
 	o.say("contact/c2", "a", end.Add(-15*time.Minute), &intake.OfferedV1{Channel: intake.Phone, Line: "wuye", Caller: "a"}, wang)
@@ -119,6 +121,7 @@ func TestReachedByUsClearsEveryLine(t *testing.T) {
 }
 
 func TestAVisitClears(t *testing.T) {
+	t.Parallel()
 	o := open(t, func(c *Config) { c.MaxTries = 1 })
 	o.lost("c1", "a", end.Add(-20*time.Minute))
 	if err := o.Tried(t.Context(), b1, intake.CallbackTriedV1{Attempt: "t1", Operator: "o1", Result: intake.TryNoAnswer}); err != nil {
@@ -146,6 +149,7 @@ func TestAVisitClears(t *testing.T) {
 }
 
 func TestCorrectedEndTakesTheDebtAway(t *testing.T) {
+	t.Parallel()
 	o := open(t)
 	o.offered("c1", "a", end.Add(-20*time.Minute))
 	o.say("contact/c1", "a", end.Add(-15*time.Minute), &intake.EndedV1{Outcome: intake.Interrupted, Reason: intake.ReasonRestarted, Provisional: true})
@@ -162,6 +166,7 @@ func TestCorrectedEndTakesTheDebtAway(t *testing.T) {
 }
 
 func TestManyTakeOneGets(t *testing.T) {
+	t.Parallel()
 	o := open(t)
 	o.lost("c1", "a", end.Add(-20*time.Minute))
 	errs := make([]error, 16)
@@ -194,6 +199,7 @@ func TestManyTakeOneGets(t *testing.T) {
 }
 
 func TestHeldTooLong(t *testing.T) {
+	t.Parallel()
 	o := open(t, func(c *Config) { c.Hold = 10 * time.Minute })
 	o.lost("c1", "a", end.Add(-20*time.Minute))
 	if next, err := o.Wake(t.Context(), end); err != nil || !next.IsZero() {
@@ -214,6 +220,7 @@ func TestHeldTooLong(t *testing.T) {
 }
 
 func TestSequenceGoesOnAfterARestart(t *testing.T) {
+	t.Parallel()
 	o := open(t)
 	o.lost("c1", "a", end.Add(-20*time.Minute))
 	cfg := o.cfg
@@ -231,6 +238,7 @@ func TestSequenceGoesOnAfterARestart(t *testing.T) {
 }
 
 func TestCannotBeRead(t *testing.T) {
+	t.Parallel()
 	o := open(t)
 	before := o.tables()
 	o.take(stream.Record{Raw: []byte("{"), Err: errors.New("not JSON")})
