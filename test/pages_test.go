@@ -12,6 +12,7 @@ import (
 
 	"yingda/internal/app"
 	"yingda/internal/users"
+	"yingda/telephony/phonetest"
 )
 
 // browser is one headless Chromium that looks at a running hotline.
@@ -100,19 +101,32 @@ func (h *hotline) person(login string, role users.Role) string {
 	return chosen
 }
 
+// phone is a plain SIP phone that goes with the test.
+func phone(t *testing.T, c phonetest.Config) *phonetest.Phone {
+	t.Helper()
+	p, err := phonetest.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
 // TestJourney: a supervisor signs in, sees a call arrive on the wall, finds the caller among those not reached, phones them back from the page
 // (the supervisor's desk phone rings first, then the resident's), sees them leave the list, and finds the contact by search.
 func TestJourney(t *testing.T) {
 	t.Parallel()
 	c := config(t)
-	town := freePort(t)
-	c.Trunks = []app.Trunk{{Name: "town", Allow: []string{"127.0.0.0/8"}, Out: "127.0.0.1:" + town}}
+	resident := phone(t, phonetest.Config{Server: "127.0.0.1:9", OnCall: func(c *phonetest.Call) { c.Ring(); c.Answer() }}) // the resident's own phone
+	c.Trunks = []app.Trunk{{Name: "town", Allow: []string{"127.0.0.0/8"}, Out: resident.Addr()}}
 	h := start(t, c)
 	password := h.person("boss", users.Supervisor)
-	resident := h.sippFrom("desk-answers", "resident", "", 300*time.Millisecond, "-p", town) // the resident's own phone
 	user, secret := h.phoneOf("boss")
-	port := freePort(t)
-	h.register(user, secret, port)
+	rings := make(chan *phonetest.Call, 1)
+	desk := phone(t, phonetest.Config{Server: h.udp.String(), User: user, Password: secret, OnCall: func(c *phonetest.Call) { c.Ring(); c.Answer(); rings <- c }})
+	if err := desk.Register(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	waitFor(t, "the desk phone is known", 10*time.Second, func() bool { return h.OperatorState(t.Context(), "boss") != "" })
 	if err := h.OnBreak(t.Context(), "boss", "meeting"); err != nil { // nobody answers calls today
 		t.Fatal(err)
@@ -133,10 +147,15 @@ func TestJourney(t *testing.T) {
 	b.open("/unreturned")
 	b.sees(`document.body.innerText.match(/1\s*人打来过/)`, 10*time.Second)
 	b.picture("journey-unreturned")
-	desk := h.sippFrom("desk-hangs-up", "boss", "", 3*time.Second, "-p", port) // the desk phone: taken, and hangs up after the talk
 	b.do(chromedp.Click(`form[action$="/call"] button`))
-	desk.wait(t, 40*time.Second)
-	resident.wait(t, 30*time.Second)
+	select {
+	case call := <-rings: // their own desk phone rings first, then the resident's; they speak, and the desk hangs up
+		waitFor(t, "the resident to be heard at the desk", 30*time.Second, func() bool { return h.Talking(t.Context(), "boss") })
+		pause(2 * time.Second)
+		call.Hangup()
+	case <-time.After(20 * time.Second):
+		t.Fatal("the desk phone did not ring")
+	}
 	b.open("/unreturned")
 	b.sees(`!document.body.innerText.match(/1\s*人打来过/)`, 15*time.Second)
 	b.picture("journey-returned")

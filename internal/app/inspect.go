@@ -3,6 +3,10 @@ package app
 import (
 	"context"
 	"net/netip"
+	"time"
+
+	"yingda/telephony/call"
+	"yingda/telephony/switchboard"
 )
 
 // SIPAddr gives the addresses on which SIP is listened for.
@@ -33,4 +37,22 @@ func (a *App) OnBreak(ctx context.Context, login, reason string) error {
 		return err
 	}
 	return a.desks.say(ctx, u.ID, deskBreak, reason)
+}
+
+// Talking says whether the operator with that login talks on a call back.
+func (a *App) Talking(ctx context.Context, login string) bool {
+	u, err := a.users.ByLogin(ctx, login)
+	if err != nil {
+		return false
+	}
+	snap, err := look(ctx, a, func(now time.Time) switchboard.Snapshot { return a.board.Snapshot(now) })
+	if err != nil {
+		return false
+	}
+	for _, b := range snap.Backs {
+		if b.Operator == u.ID && b.Stage == call.BackTalk {
+			return true
+		}
+	}
+	return false
 }
