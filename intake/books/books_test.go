@@ -430,3 +430,42 @@ func TestErasedIsForgotten(t *testing.T) {
 		}
 	}
 }
+
+// Contacts of one caller, days apart, heard of in any order, make the episodes that recovery cuts when it sees them all at once.
+func TestEpisodesHeardOfInAnyOrder(t *testing.T) {
+	t.Parallel()
+	o := open(t)
+	rng := rand.New(rand.NewPCG(4, 4))
+	for n := range 25 {
+		caller := intake.Token(fmt.Sprint("t", n))
+		attempts, met := []recovery.Attempt{}, []time.Time{}
+		for i := range 8 {
+			id := intake.ContactID(fmt.Sprintf("c%d-%d", n, i))
+			at := end.Add(-time.Duration(rng.IntN(8*24*60)) * time.Minute)
+			if rng.IntN(3) == 0 {
+				o.answered(id, caller, at)
+				met = append(met, at.Add(5*time.Second))
+			} else {
+				o.lost(id, caller, at)
+			}
+			attempts = append(attempts, recovery.Attempt{Contact: id, Arrived: at})
+		}
+		var want, got []string
+		for _, e := range recovery.Episodes(attempts, met, shanghai) {
+			want = append(want, fmt.Sprint(e.First().Contact, len(e.Attempts), store.Millis(e.Attempts[len(e.Attempts)-1].Arrived), store.Millis(e.Reached)))
+		}
+		if err := o.each(t.Context(), func(s scanner) error {
+			var id string
+			var attempts int
+			var last, reached int64
+			err := s.Scan(&id, &attempts, &last, &reached)
+			got = append(got, fmt.Sprint(intake.ContactID(id), attempts, last, reached))
+			return err
+		}, "SELECT contact, attempts, last_at, reached FROM episodes WHERE caller = ? ORDER BY first_at", string(caller)); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s:\n%q\nwant\n%q", caller, got, want)
+		}
+	}
+}

@@ -19,9 +19,12 @@ type month struct {
 	n       int
 }
 
-// history of so many days before end, with about perDay contacts each day by perDay×6 callers.
+// history of so many days before end, with perDay contacts each day: by perDay×6 callers, or in a small history by so few that everyone calls again and again.
 func history(seed uint64, end time.Time, days, perDay int) []stream.Record {
-	m := &month{rng: rand.New(rand.NewPCG(seed, 1)), seq: map[intake.Subject]intake.Sequence{}, callers: max(perDay*6, 3)}
+	m := &month{rng: rand.New(rand.NewPCG(seed, 1)), seq: map[intake.Subject]intake.Sequence{}, callers: perDay * 6}
+	if perDay <= 150 {
+		m.callers = max(perDay/3, 3)
+	}
 	for d := range days {
 		day := end.Add(-time.Duration(days-d) * 24 * time.Hour)
 		for o := range 9 {
