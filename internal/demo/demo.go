@@ -53,7 +53,7 @@ const residentsKnown = 160
 // Run prepares what is not there yet, starts the program and its robots, and returns when ctx ends.
 func Run(ctx context.Context, c app.Config, log *slog.Logger, out io.Writer) error {
 	c.Office.Name = "梅溪街道便民热线"
-	folk, err := newTown(log)
+	folk, err := newTown(c.SIP.UDP)
 	if err != nil {
 		return err
 	}

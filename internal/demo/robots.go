@@ -171,10 +171,10 @@ type town struct {
 	stop  context.CancelFunc
 }
 
-func newTown(log *slog.Logger) (*town, error) {
+func newTown(server string) (*town, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	t := &town{stop: stop}
-	p, err := phonetest.New(phonetest.Config{Server: "127.0.0.1:9", OnCall: func(c *phonetest.Call) { t.answer(ctx, c) }})
+	p, err := phonetest.New(phonetest.Config{Server: server, OnCall: func(c *phonetest.Call) { t.answer(ctx, c) }})
 	if err != nil {
 		stop()
 		return nil, err
