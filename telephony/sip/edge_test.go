@@ -100,7 +100,7 @@ func (l *planeLeg) Close()           { l.p.mu.Lock(); l.p.open--; l.p.mu.Unlock(
 
 // edge is a server under test with what it reported.
 type edge struct {
-	t *testing.T
+	t testing.TB
 	*Server
 	plane  *plane
 	inputs chan telephony.Input
@@ -124,7 +124,7 @@ func accounts(user string) (Account, bool) {
 }
 
 // newEdge starts a server on loopback, or on cfg.PacketConn.
-func newEdge(t *testing.T, change func(*Config)) *edge {
+func newEdge(t testing.TB, change func(*Config)) *edge {
 	t.Helper()
 	e := &edge{t: t, plane: &plane{}, inputs: make(chan telephony.Input, 1000), ops: make(chan string, 1000)}
 	cfg := Config{

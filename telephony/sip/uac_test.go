@@ -68,6 +68,7 @@ func TestCallOutByTrunk(t *testing.T) {
 		}
 		p.send(p.answer(inv, "t")) // our ACK was lost
 		p.want(0, "ACK")
+		p.quiet(time.Second)
 		bye := &phonetest.Message{Start: "BYE sip:yingda@198.51.100.1 SIP/2.0"}
 		bye.Add("Via", "SIP/2.0/UDP 192.0.2.9:5060;branch=z9hG4bKq").Add("From", inv.Get("To")+";tag=t").Add("To", inv.Get("From")).Add("Call-ID", inv.Get("Call-ID")).
 			Add("CSeq", "1 BYE").Add("Reason", "Q.850;cause=16")
@@ -399,8 +400,12 @@ func TestTrunkHealth(t *testing.T) {
 		if s := <-states; s != "carrier true answers" {
 			t.Fatal(s)
 		}
+		begin := time.Now()
 		if s := <-states; s != "carrier false no answer" {
 			t.Fatal(s)
+		}
+		if d := time.Since(begin); d < 80*time.Second || d > 100*time.Second { // asked at 30 s and 60 s, each given up after 32 s
+			t.Fatalf("down after %v", d)
 		}
 		for {
 			m := p.next(time.Hour)
