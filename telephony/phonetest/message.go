@@ -4,20 +4,25 @@
 //	p, err := phonetest.New(phonetest.Config{Server: "127.0.0.1:5060", User: "1001", Password: "…"})
 //	err = p.Register(ctx)
 //	c, err := p.Call("12345")
-//	<-c.Answered(); c.Tone(440); … ; c.Hangup(); <-c.Ended()
+//	<-c.Answered(); c.Audio().Tone(440); … ; c.Hangup(); <-c.Ended()
 //	p.Close()
 //
 // It is written on its own, without the server's SIP code and without a SIP library, so that a mistake of the one is not
 // the other's too. Tests use it, and the robots of the demonstration are such phones: all goroutines and sockets end with Close.
 //
-// Goroutines: one reads the socket; one for each request that waits for its answer; one for each answered call that repeats its
-// 200; two for a call's audio; one keeps the registration alive.
+// It answers, and speaks within a call, to where the other side last spoke from, not to what Contact says; the request URI is
+// what Contact says. Two phones can call each other without a server between them.
+//
+// Goroutines: one reads the socket; one for each request that waits for its answer; one for each final response that waits for its ACK; one
+// for each call that was cancelled; two for a call's audio; one keeps the registration alive; one for each OnCall. All end with
+// Close.
 //
 // What it does not do: it knows no proxy, no TLS, no SRTP, and forgives little: a server that answers wrongly is to be seen.
 package phonetest
 
 import (
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 )
@@ -30,6 +35,8 @@ type Message struct {
 	Start   string
 	Headers []Header
 	Body    []byte
+
+	from net.Addr // where it came from over UDP, else nil
 }
 
 var compact = map[string]string{"v": "Via", "f": "From", "t": "To", "i": "Call-ID", "m": "Contact", "l": "Content-Length", "c": "Content-Type",
@@ -44,6 +51,10 @@ func ParseMessage(data []byte) (*Message, error) {
 	lines := strings.Split(head, "\r\n")
 	m := &Message{Start: lines[0], Body: []byte(body)}
 	for _, l := range lines[1:] {
+		if n := len(m.Headers); n > 0 && l != "" && (l[0] == ' ' || l[0] == '\t') { // folded (RFC 3261 §7.3.1)
+			m.Headers[n-1].Value += " " + strings.TrimSpace(l)
+			continue
+		}
 		name, value, ok := strings.Cut(l, ":")
 		if !ok {
 			return nil, fmt.Errorf("phonetest: header line without a colon")
@@ -54,7 +65,7 @@ func ParseMessage(data []byte) (*Message, error) {
 		}
 		m.Headers = append(m.Headers, Header{name, strings.TrimSpace(value)})
 	}
-	if n, err := strconv.Atoi(m.Get("Content-Length")); err == nil && n <= len(m.Body) {
+	if n, err := strconv.Atoi(m.Get("Content-Length")); err == nil && n >= 0 && n <= len(m.Body) {
 		m.Body = m.Body[:n]
 	}
 	return m, nil

@@ -1,18 +1,13 @@
 package phonetest
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"crypto/md5"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -26,7 +21,7 @@ var (
 
 // Config of a Phone. Server must be given, of all else the zero value is useful.
 type Config struct {
-	Server    string // host:port
+	Server    string // host:port: where calls and registrations go; another phone's Addr calls that phone directly
 	Transport string // "udp" (default) or "tcp"
 	Local     string // address to bind; "": 127.0.0.1 and any port
 	User      string // also the number shown; "": "anonymous"
@@ -35,13 +30,16 @@ type Config struct {
 	Domain    string         // host part of From and To; "": that of Server
 	Conn      net.PacketConn // in place of a UDP socket: a network in memory
 	NoAudio   bool           // no RTP sockets: the SDP names port 9 of 127.0.0.1
-	Codec     string         // "PCMA" (default) or "PCMU"
+	Codec     string         // "PCMA" or "PCMU": only this one is offered and taken. "": both, PCMA first
 	Expires   time.Duration  // of a registration; zero: 10 min
 	T1        time.Duration  // zero: 500 ms
-	// OnCall is told of a call that comes in, on a goroutine of its own. Nil: it is answered with 480.
+	Keep      time.Duration  // how much of the sound that came is kept for Audio.Last; zero: 20 s (320 kB a call)
+	// OnCall is told of a call that comes in, on a goroutine of its own that Close waits for. Nil: see Phone.Incoming.
 	OnCall func(*Call)
 	// Lose drops what the phone is about to send when it says true: a test's lossy network. Nil: nothing is lost.
 	Lose func(*Message) bool
+	// LoseRTP drops an RTP packet that the phone is about to send, named by its sequence number. Nil: nothing is lost.
+	LoseRTP func(seq uint16) bool
 	// Trace sees all messages that come (in) and go. It must not block.
 	Trace func(in bool, m *Message)
 }
@@ -57,20 +55,26 @@ type Phone struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	writeM sync.Mutex
+	close  sync.Once
 
-	mu      sync.Mutex
-	closed  bool
-	waiting map[string]chan *Message // by branch and method
-	calls   map[string]*Call         // by Call-ID
-	replies map[string]reply         // what we answered, by branch and method
-	regCall string
-	regSeq  int
-	keeping bool
+	mu       sync.Mutex
+	closing  bool // no new calls
+	closed   bool // no new goroutines, nothing is sent any more
+	errands  int  // goroutines that tell a server something it needs to know: Close waits for them, for a while
+	idle     chan struct{}
+	waiting  map[string]chan *Message // requests of ours without a final response, by branch and method
+	calls    map[string]*Call         // by Call-ID
+	replies  *recent[reply]           // what we answered, by branch and method
+	acks     *recent[reply]           // how we acknowledged, by branch and To tag
+	refused  map[string]*once         // INVITEs that we refused and whose ACK has not come, by branch
+	incoming chan *Call
+	reg      registration
 }
 
+// reply is a message as it went, for when it is asked for again. Nil: nothing has been answered yet.
 type reply struct {
-	data []byte
-	at   time.Time
+	m  *Message
+	to net.Addr
 }
 
 // New opens the phone's socket and begins to listen.
@@ -87,33 +91,37 @@ func New(cfg Config) (*Phone, error) {
 	if cfg.Expires == 0 {
 		cfg.Expires = 10 * time.Minute
 	}
+	if cfg.Keep == 0 {
+		cfg.Keep = 20 * time.Second
+	}
 	if cfg.User == "" {
 		cfg.User = "anonymous"
-	}
-	if cfg.Codec == "" {
-		cfg.Codec = "PCMA"
 	}
 	if cfg.Domain == "" {
 		cfg.Domain, _, _ = net.SplitHostPort(cfg.Server)
 	}
-	p := &Phone{cfg: cfg, waiting: map[string]chan *Message{}, calls: map[string]*Call{}, replies: map[string]reply{}, regCall: Token() + "@phone"}
+	p := &Phone{cfg: cfg, idle: make(chan struct{}), waiting: map[string]chan *Message{}, calls: map[string]*Call{}, refused: map[string]*once{},
+		replies: newRecent[reply](64 * cfg.T1), acks: newRecent[reply](64 * cfg.T1), reg: registration{call: Token() + "@phone"}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	var read func()
 	if cfg.Transport == "tcp" {
 		c, err := net.DialTimeout("tcp", cfg.Server, 5*time.Second)
 		if err != nil {
+			p.cancel()
 			return nil, fmt.Errorf("phonetest: %w", err)
 		}
 		p.tcp, p.host, read = c, c.LocalAddr().String(), p.readStream
 	} else {
 		a, err := net.ResolveUDPAddr("udp", cfg.Server)
 		if err != nil {
+			p.cancel()
 			return nil, fmt.Errorf("phonetest: %w", err)
 		}
 		p.server = a
 		p.pc = cfg.Conn
 		if p.pc == nil {
 			if p.pc, err = net.ListenPacket("udp", cfg.Local); err != nil {
+				p.cancel()
 				return nil, fmt.Errorf("phonetest: %w", err)
 			}
 		}
@@ -123,14 +131,27 @@ func New(cfg Config) (*Phone, error) {
 	return p, nil
 }
 
-// Close hangs up what is up, without waiting for answers, and ends all goroutines.
-func (p *Phone) Close() {
+// Close hangs up what is up, waits at most 2 × T1 until the other side has said that it knows, and ends all goroutines and
+// sockets. A registration stays until it runs out, as when a plug is pulled: see Unregister and Shutdown. Not to be called
+// from OnCall.
+func (p *Phone) Close() { p.close.Do(p.shut) }
+
+// Shutdown takes the registration back, if there is one, and then closes. The error is that of the registration.
+func (p *Phone) Shutdown(ctx context.Context) error {
 	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return
+	registered := p.reg.stop != nil
+	p.mu.Unlock()
+	var err error
+	if registered {
+		err = p.Unregister(ctx)
 	}
-	p.closed = true
+	p.Close()
+	return err
+}
+
+func (p *Phone) shut() {
+	p.mu.Lock()
+	p.closing = true
 	calls := make([]*Call, 0, len(p.calls))
 	for _, c := range p.calls {
 		calls = append(calls, c)
@@ -139,7 +160,28 @@ func (p *Phone) Close() {
 	for _, c := range calls {
 		c.leave()
 	}
+	p.mu.Lock()
+	busy := p.errands > 0
+	p.mu.Unlock()
+	if busy {
+		t := time.NewTimer(2 * p.cfg.T1)
+		select {
+		case <-p.idle:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+	p.mu.Lock()
+	p.closed = true
+	calls = calls[:0]
+	for _, c := range p.calls {
+		calls = append(calls, c)
+	}
+	p.mu.Unlock()
 	p.cancel()
+	for _, c := range calls {
+		c.end(0, "closed")
+	}
 	if p.pc != nil {
 		_ = p.pc.Close()
 	}
@@ -147,6 +189,51 @@ func (p *Phone) Close() {
 		_ = p.tcp.Close()
 	}
 	p.wg.Wait()
+}
+
+// spawn runs f on a goroutine that Close waits for, unless the phone is closed.
+func (p *Phone) spawn(f func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.wg.Go(f)
+	return true
+}
+
+// errand is spawn for what Close lets finish before it closes the socket.
+func (p *Phone) errand(f func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.errands++
+	p.wg.Go(func() {
+		f()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.errands--; p.errands == 0 && p.closing {
+			select {
+			case <-p.idle:
+			default:
+				close(p.idle)
+			}
+		}
+	})
+	return true
+}
+
+// Incoming gives the calls that come in, for a phone without OnCall: they ring (180) by themselves. From the first use of
+// Incoming on; before, a call is answered with 480. While 16 calls wait to be received here, the next one is told 486.
+func (p *Phone) Incoming() <-chan *Call {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.incoming == nil {
+		p.incoming = make(chan *Call, 16)
+	}
+	return p.incoming
 }
 
 // Addr is where the phone is reached.
@@ -164,153 +251,6 @@ func Token() string {
 	var b [10]byte
 	_, _ = rand.Read(b[:])
 	return hex.EncodeToString(b[:])
-}
-
-func (p *Phone) readPackets() {
-	buf := make([]byte, 65536)
-	for {
-		n, _, err := p.pc.ReadFrom(buf)
-		if err != nil {
-			if p.ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
-				return
-			}
-			continue
-		}
-		if m, err := ParseMessage(buf[:n]); err == nil {
-			p.got(m)
-		}
-	}
-}
-
-func (p *Phone) readStream() {
-	r := bufio.NewReader(p.tcp)
-	for {
-		m, err := ReadMessage(r)
-		if err != nil {
-			return
-		}
-		p.got(m)
-	}
-}
-
-// ReadMessage reads one message from a stream.
-func ReadMessage(r *bufio.Reader) (*Message, error) {
-	var head bytes.Buffer
-	for {
-		line, err := r.ReadString('\n')
-		if err != nil {
-			return nil, err
-		}
-		if head.Len() == 0 && strings.TrimSpace(line) == "" {
-			continue
-		}
-		head.WriteString(line)
-		if strings.TrimSpace(line) == "" {
-			break
-		}
-		if head.Len() > 1<<20 {
-			return nil, errors.New("phonetest: headers without end")
-		}
-	}
-	m, err := ParseMessage(head.Bytes())
-	if err != nil {
-		return nil, err
-	}
-	n, _ := strconv.Atoi(m.Get("Content-Length"))
-	m.Body = make([]byte, n)
-	if _, err := io.ReadFull(r, m.Body); err != nil {
-		return nil, err
-	}
-	return m, nil
-}
-
-// Send writes a message as it is.
-func (p *Phone) Send(m *Message) {
-	if p.cfg.Trace != nil {
-		p.cfg.Trace(false, m)
-	}
-	if p.cfg.Lose != nil && p.cfg.Lose(m) {
-		return
-	}
-	p.write(m.Bytes())
-}
-
-func (p *Phone) write(data []byte) {
-	p.writeM.Lock()
-	defer p.writeM.Unlock()
-	if p.tcp != nil {
-		_ = p.tcp.SetWriteDeadline(time.Now().Add(5 * time.Second))
-		_, _ = p.tcp.Write(data)
-		return
-	}
-	_, _ = p.pc.WriteTo(data, p.server)
-}
-
-func (p *Phone) got(m *Message) {
-	if p.cfg.Trace != nil {
-		p.cfg.Trace(true, m)
-	}
-	if m.Status() != 0 {
-		p.mu.Lock()
-		c := p.waiting[m.Branch()+m.Method()]
-		call := p.calls[m.Get("Call-ID")]
-		p.mu.Unlock()
-		switch {
-		case c != nil:
-			select {
-			case c <- m:
-			default:
-			}
-		case call != nil && m.Method() == "INVITE" && m.Status() >= 200 && m.Status() < 300:
-			call.again(m)
-		}
-		return
-	}
-	key := m.Branch() + m.Method()
-	p.mu.Lock()
-	old, seen := p.replies[key]
-	call := p.calls[m.Get("Call-ID")]
-	if !seen && m.Method() != "ACK" {
-		p.replies[key] = reply{at: time.Now()}
-		if len(p.replies) > 500 {
-			for k, r := range p.replies {
-				if time.Since(r.at) > 64*p.cfg.T1 {
-					delete(p.replies, k)
-				}
-			}
-		}
-	}
-	p.mu.Unlock()
-	if seen {
-		if old.data != nil {
-			p.write(old.data)
-		}
-		return
-	}
-	switch {
-	case m.Method() == "INVITE" && m.Tag("To") == "":
-		p.invited(m)
-	case call != nil:
-		call.request(m)
-	case m.Method() == "ACK":
-	case m.Method() == "OPTIONS":
-		p.Reply(m, 200, "OK", nil)
-	default:
-		p.Reply(m, 481, "Call/Transaction Does Not Exist", nil)
-	}
-}
-
-// Reply answers a request and keeps the answer for when it comes again. extra may change the response before it goes.
-func (p *Phone) Reply(req *Message, status int, reason string, extra func(*Message)) {
-	r := req.Response(status, reason, tagFor(req))
-	if extra != nil {
-		extra(r)
-	}
-	key := req.Branch() + req.Method()
-	p.mu.Lock()
-	p.replies[key] = reply{r.Bytes(), time.Now()}
-	p.mu.Unlock()
-	p.Send(r)
 }
 
 // tagFor gives the same tag for each response of one call.
@@ -344,166 +284,4 @@ func (p *Phone) contact() string {
 		c += ";transport=tcp"
 	}
 	return c + ">"
-}
-
-// Do sends a request, repeats it over UDP, and gives each response to each (nil: none) until the final one, which it returns.
-func (p *Phone) Do(ctx context.Context, m *Message, each func(*Message)) (*Message, error) {
-	c := make(chan *Message, 32)
-	key := m.Branch() + m.Method()
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return nil, ErrClosed
-	}
-	p.waiting[key] = c
-	p.mu.Unlock()
-	defer func() {
-		p.mu.Lock()
-		delete(p.waiting, key)
-		p.mu.Unlock()
-	}()
-	p.Send(m)
-	every := p.cfg.T1
-	again := time.NewTimer(every)
-	defer again.Stop()
-	if p.tcp != nil {
-		again.Stop()
-	}
-	end := time.NewTimer(64 * p.cfg.T1)
-	defer end.Stop()
-	for {
-		select {
-		case r := <-c:
-			if each != nil {
-				each(r)
-			}
-			if r.Status() >= 200 {
-				return r, nil
-			}
-			if m.Method() == "INVITE" {
-				again.Stop()
-				end.Stop()
-			}
-		case <-again.C:
-			p.Send(m)
-			every *= 2
-			if m.Method() != "INVITE" {
-				every = min(every, 8*p.cfg.T1)
-			}
-			again.Reset(every)
-		case <-end.C:
-			return nil, ErrTimeout
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-p.ctx.Done():
-			return nil, ErrClosed
-		}
-	}
-}
-
-// Register registers and keeps the registration alive until Unregister or Close. The error tells the last status.
-func (p *Phone) Register(ctx context.Context) error {
-	if err := p.register(ctx, p.cfg.Expires); err != nil {
-		return err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.keeping || p.closed {
-		return nil
-	}
-	p.keeping = true
-	p.wg.Go(p.keep)
-	return nil
-}
-
-func (p *Phone) keep() {
-	wait := p.cfg.Expires / 2
-	for {
-		t := time.NewTimer(wait)
-		select {
-		case <-t.C:
-		case <-p.ctx.Done():
-			t.Stop()
-			return
-		}
-		p.mu.Lock()
-		keeping := p.keeping
-		p.mu.Unlock()
-		if !keeping {
-			return
-		}
-		wait = p.cfg.Expires / 2
-		if err := p.register(p.ctx, p.cfg.Expires); err != nil {
-			wait = min(wait, 10*time.Second)
-		}
-	}
-}
-
-// Unregister takes the registration back.
-func (p *Phone) Unregister(ctx context.Context) error {
-	p.mu.Lock()
-	p.keeping = false
-	p.mu.Unlock()
-	return p.register(ctx, 0)
-}
-
-func (p *Phone) register(ctx context.Context, expires time.Duration) error {
-	auth := ""
-	for try := 0; ; try++ {
-		p.mu.Lock()
-		p.regSeq++
-		seq := p.regSeq
-		p.mu.Unlock()
-		uri := "sip:" + p.cfg.Server
-		m := p.Request("REGISTER", uri, p.regCall, seq)
-		m.Set("To", "<sip:"+p.cfg.User+"@"+p.cfg.Domain+">").Add("Expires", strconv.Itoa(int(expires.Seconds())))
-		if auth != "" {
-			m.Add("Authorization", auth)
-		}
-		r, err := p.Do(ctx, m, nil)
-		if err != nil {
-			return err
-		}
-		switch {
-		case r.Status() == 200:
-			return nil
-		case r.Status() == 401 && try < 2:
-			challenges := r.All("WWW-Authenticate")
-			if try == 1 && !strings.Contains(strings.Join(challenges, ","), "stale=true") {
-				return fmt.Errorf("phonetest: REGISTER answered with 401 though the password was sent")
-			}
-			if auth = Digest(challenges, p.cfg.User, p.cfg.Password, "REGISTER", uri); auth == "" {
-				return errors.New("phonetest: a challenge that cannot be answered")
-			}
-		default:
-			return fmt.Errorf("phonetest: REGISTER answered with %s", r.Start)
-		}
-	}
-}
-
-// Digest answers the first challenge that it can (RFC 7616): MD5 or SHA-256, qop auth.
-func Digest(challenges []string, user, password, method, uri string) string {
-	for _, c := range challenges {
-		par := map[string]string{}
-		for _, kv := range strings.Split(strings.TrimPrefix(c, "Digest "), ",") {
-			k, v, _ := strings.Cut(strings.TrimSpace(kv), "=")
-			par[strings.ToLower(k)] = strings.Trim(v, `"`)
-		}
-		hash := func(s string) string { h := md5.Sum([]byte(s)); return hex.EncodeToString(h[:]) }
-		switch strings.ToUpper(par["algorithm"]) {
-		case "SHA-256":
-			hash = func(s string) string { h := sha256.Sum256([]byte(s)); return hex.EncodeToString(h[:]) }
-		case "", "MD5":
-		default:
-			continue
-		}
-		cnonce := Token()
-		ha1, ha2 := hash(user+":"+par["realm"]+":"+password), hash(method+":"+uri)
-		out := fmt.Sprintf(`Digest username="%s", realm="%s", nonce="%s", uri="%s", algorithm=%s`, user, par["realm"], par["nonce"], uri, par["algorithm"])
-		if par["qop"] == "" {
-			return out + fmt.Sprintf(`, response="%s"`, hash(ha1+":"+par["nonce"]+":"+ha2))
-		}
-		return out + fmt.Sprintf(`, qop=auth, nc=00000001, cnonce="%s", response="%s"`, cnonce, hash(strings.Join([]string{ha1, par["nonce"], "00000001", cnonce, "auth", ha2}, ":")))
-	}
-	return ""
 }
