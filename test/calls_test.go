@@ -184,7 +184,7 @@ func TestLostMessages(t *testing.T) {
 	t.Run("our BYE is lost", func(t *testing.T) {
 		t.Parallel()
 		h := start(t, config(t))
-		desk := h.desk("zhang", "desk-hangs-up", 12*time.Second)
+		desk := h.desk("zhang", "desk-hangs-up", 6*time.Second)
 		h.sipp("deaf-to-bye", 0).wait(t, 50*time.Second)
 		desk.wait(t, 20*time.Second)
 		h.want(intake.Answered)

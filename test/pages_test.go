@@ -117,7 +117,7 @@ func phone(t *testing.T, c phonetest.Config) *phonetest.Phone {
 func TestJourney(t *testing.T) {
 	t.Parallel()
 	c := config(t)
-	c.SIP.UDP = "127.0.0.1:" + freePort(t) // the phones answer to it, so it must be known before it starts
+	c.SIP.UDP = "127.0.0.1:" + freePort(t)                                                                              // the phones answer to it, so it must be known before it starts
 	resident := phone(t, phonetest.Config{Server: c.SIP.UDP, OnCall: func(c *phonetest.Call) { c.Ring(); c.Answer() }}) // the resident's own phone
 	c.Trunks = []app.Trunk{{Name: "town", Allow: []string{"127.0.0.0/8"}, Out: resident.Addr()}}
 	h := start(t, c)
