@@ -12,6 +12,12 @@ import (
 // maxMessage is the longest message that is read, headers and body.
 const maxMessage = 65535 - 200 // what sipgo will write over UDP
 
+// Limits of the header section. Real messages have some 30 lines and 2 KiB; what is far beyond only costs us time.
+const (
+	maxHeaders = 16 << 10
+	maxLines   = 400 // continuation lines count too
+)
+
 // field is one header line, unfolded: continuation lines joined by one space.
 type field struct {
 	name  string // long form, as RFC 3261 writes it when it is one we know; else as it came
@@ -79,7 +85,8 @@ func cut(data []byte) (start string, fields []field, rest []byte, bad string, co
 		return string(line), nil, nil, "no line end", false
 	}
 	start = string(line)
-	for {
+	begin := len(rest)
+	for n := 0; ; n++ {
 		line, next, ok := nextLine(rest)
 		if !ok {
 			return start, fields, nil, bad, false
@@ -87,6 +94,9 @@ func cut(data []byte) (start string, fields []field, rest []byte, bad string, co
 		rest = next
 		if len(line) == 0 {
 			return start, fields, rest, bad, true
+		}
+		if n >= maxLines || begin-len(rest) > maxHeaders {
+			return start, fields, nil, "too many headers", false
 		}
 		if line[0] == ' ' || line[0] == '\t' {
 			if len(fields) == 0 {
@@ -110,9 +120,6 @@ func cut(data []byte) (start string, fields []field, rest []byte, bad string, co
 			name, key = long, strings.ToLower(long)
 		}
 		fields = append(fields, field{name, key, strings.Trim(value, " \t")})
-		if len(fields) > 256 {
-			return start, fields, nil, "too many headers", false
-		}
 	}
 }
 
