@@ -213,6 +213,9 @@ func (q *Queue) step(in Input) {
 		q.took(in)
 	case Missed:
 		if o := q.offers[in.Offer]; o != nil && !o.taken {
+			if w := q.waiters[o.contact]; w != nil && in.Leaves {
+				q.gone(w)
+			}
 			q.missed(o, in.Why)
 		}
 	case Finished:

@@ -118,8 +118,9 @@ type (
 	}
 	// Missed: the offer came to nothing by the operator's side.
 	Missed struct {
-		Offer intake.OfferID
-		Why   string // no_answer, busy, declined, unreachable, error
+		Offer  intake.OfferID
+		Why    string // no_answer, busy, declined, unreachable, error
+		Leaves bool   // and the contact waits no more: its time was up while this phone rang
 	}
 	// Finished: what was taken is over.
 	Finished struct{ Offer intake.OfferID }

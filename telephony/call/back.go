@@ -11,6 +11,8 @@ import (
 const (
 	deskRing = 20 * time.Second // how long the desk phone of whoever calls back rings
 	backRing = 45 * time.Second // how long the resident's does
+	slack    = 10 * time.Second // beyond a ring time
+	whoLimit = 10 * time.Second // for saying who calls, should nobody tell us that it has been said
 )
 
 // Back is somebody at a desk who calls a resident back. The desk phone rings first, then the resident's.
@@ -23,8 +25,9 @@ type Back struct {
 	since time.Time
 
 	desk, resident telephony.LegID // live legs, "" when there is none
-	deskUp, resUp  bool
 	engaged        bool
+	deadline       time.Time
+	forgotten      bool
 	rangAt         time.Time
 	talkAt         time.Time
 	recording      intake.RecordingID
@@ -59,17 +62,41 @@ func (b *Back) Step(now time.Time, in telephony.Input) []telephony.Effect {
 	case telephony.Failed:
 		b.failed(in)
 	case telephony.Ended:
-		b.ended(in.Leg)
+		b.ended(in)
 	}
 	return b.out
 }
 
-// Wake and Deadline: a Back waits for phones, and those have their own ring time-outs.
-func (b *Back) Wake(time.Time) []telephony.Effect { return nil }
-func (b *Back) Deadline() time.Time               { return time.Time{} }
+// Wake does what has become due. Phones have their own ring time-outs; ours are for an edge that forgets to tell.
+func (b *Back) Wake(now time.Time) []telephony.Effect {
+	b.now, b.out = now, nil
+	if b.deadline.IsZero() || b.deadline.After(now) {
+		return nil
+	}
+	b.deadline = time.Time{}
+	switch b.stage {
+	case Operator:
+		b.over("")
+	case Resident:
+		b.over(intake.TryNoAnswer)
+	case Saying:
+		b.talk()
+	case BackOver:
+		b.forgotten = true
+	}
+	return b.out
+}
+
+// Deadline is when it wants to be woken; zero for never.
+func (b *Back) Deadline() time.Time { return b.deadline }
 
 // Done says that nothing of it is left.
-func (b *Back) Done() bool { return b.stage == BackOver && b.desk == "" && b.resident == "" }
+func (b *Back) Done() bool {
+	return b.stage == BackOver && (b.forgotten || b.desk == "" && b.resident == "")
+}
+
+// Over says that it has ended and only the ends of its legs are still to come.
+func (b *Back) Over() bool { return b.stage == BackOver }
 
 func (b *Back) do(e ...telephony.Effect) { b.out = append(b.out, e...) }
 func (b *Back) enter(s BackStage)        { b.stage, b.since = s, b.now }
@@ -82,6 +109,7 @@ func (b *Back) ask() {
 	b.engaged = true
 	b.desk = b.cfg.NewLeg()
 	b.enter(Operator)
+	b.deadline = b.now.Add(deskRing + slack)
 	b.do(telephony.Dial{Leg: b.desk, Operator: b.in.Operator, From: b.in.Number, Line: b.in.Line, Timeout: deskRing,
 		Header: map[string]string{"X-Yingda-Callback": string(b.in.Callback)}})
 }
@@ -89,32 +117,33 @@ func (b *Back) ask() {
 func (b *Back) answered(leg telephony.LegID) {
 	switch {
 	case leg == b.desk && b.stage == Operator:
-		b.deskUp = true
 		b.resident = b.cfg.NewLeg()
 		b.enter(Resident)
 		ring := b.cfg.CallBackRing
 		if ring <= 0 {
 			ring = backRing
 		}
+		b.deadline = b.now.Add(ring + slack)
 		b.do(telephony.Play{Leg: b.desk, Play: 1, Prompts: []string{ivr.Ringback}, Loop: true},
 			telephony.Dial{Leg: b.resident, Number: b.in.Number, From: b.cfg.Shown, Line: b.in.Line, Timeout: ring})
 	case leg == b.resident && b.stage == Resident:
-		b.resUp = true
 		if b.cfg.SayWho && b.cfg.Number != "" {
 			b.enter(Saying)
+			b.deadline = b.now.Add(whoLimit)
 			prompts := append([]string{ivr.CallbackWho}, ivr.Digits(b.cfg.Number)...)
-			b.do(telephony.Play{Leg: b.resident, Play: 1, Prompts: append(prompts, ivr.CallbackWhoEnd), Dialect: b.cfg.Dialect})
+			b.do(telephony.Play{Leg: b.resident, Play: 1, Prompts: append(prompts, ivr.CallbackWhoEnd), Dialect: b.cfg.Dialect},
+				telephony.Play{Leg: b.desk, Play: 2, Prompts: []string{ivr.ConnectTone}})
 			return
 		}
 		b.talk()
-	default:
-		b.do(telephony.Hangup{Leg: leg})
+	case leg == b.desk && b.stage == BackOver, leg == b.resident && b.stage == BackOver:
+		b.do(telephony.Hangup{Leg: leg}) // it crossed our hanging up
 	}
 }
 
 // talk lets them hear each other.
 func (b *Back) talk() {
-	b.talkAt = b.now
+	b.talkAt, b.deadline = b.now, time.Time{}
 	b.enter(BackTalk)
 	b.do(telephony.Stop{Leg: b.desk}, telephony.Bridge{A: b.resident, B: b.desk})
 	if !b.cfg.NoRecording {
@@ -127,6 +156,7 @@ func (b *Back) talk() {
 // failed: a phone was not taken. That the desk's was not says nothing of the resident.
 func (b *Back) failed(in telephony.Failed) {
 	switch in.Leg {
+	case "":
 	case b.desk:
 		b.desk = ""
 		b.over("")
@@ -149,12 +179,17 @@ func result(why string) string {
 	}
 }
 
-func (b *Back) ended(leg telephony.LegID) {
-	switch leg {
+func (b *Back) ended(in telephony.Ended) {
+	switch in.Leg {
+	case "":
+		return
 	case b.desk:
 		b.desk = ""
 	case b.resident:
 		b.resident = ""
+		if b.stage == Resident { // ended before it was taken, and not told as Failed
+			b.over(intake.TryFailed)
+		}
 	default:
 		return
 	}
@@ -163,9 +198,7 @@ func (b *Back) ended(leg telephony.LegID) {
 		b.over(intake.TryReached)
 	case Saying: // the resident took it and was gone, or the desk was: they have not spoken
 		b.over(intake.TryFailed)
-	case Resident:
-		b.over("") // the desk hung up before anybody was reached
-	default:
+	default: // the desk hung up before anybody was reached
 		b.over("")
 	}
 }
@@ -180,6 +213,10 @@ func (b *Back) over(result string) {
 	if b.recording != "" {
 		b.do(telephony.StopRecord{Recording: b.recording})
 		b.recording = ""
+	}
+	b.deadline = time.Time{}
+	if b.desk != "" || b.resident != "" {
+		b.deadline = b.now.Add(lingerLegs)
 	}
 	for _, leg := range []telephony.LegID{b.desk, b.resident} {
 		if leg != "" {

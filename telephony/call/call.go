@@ -113,6 +113,9 @@ type (
 		Priority int
 		Why      string
 		Head     bool
+		Arrived  time.Time
+		Ring     time.Duration // 0: the queue's
+		Limit    int           // 0: the queue's
 	}
 	Leave struct {
 		telephony.AsEffect
@@ -131,8 +134,9 @@ type (
 	}
 	Missed struct {
 		telephony.AsEffect
-		Offer intake.OfferID
-		Why   string
+		Offer  intake.OfferID
+		Why    string
+		Leaves bool // and the contact waits no more
 	}
 	Finished struct {
 		telephony.AsEffect

@@ -1,7 +1,6 @@
 package call
 
 import (
-	"slices"
 	"time"
 
 	"yingda/intake"
@@ -23,26 +22,27 @@ type Config struct {
 }
 
 const (
-	writtenLimit = 2 * time.Second        // for the log to answer; after that the call goes on unwritten
-	retryAfter   = 10 * time.Second       // for one that we refuse for want of room
-	maxWait      = 10 * time.Minute       //
-	maxMessage   = 2 * time.Minute        //
-	quickDrop    = 10 * time.Second       // answered and ended by our side sooner: a quick drop
-	silentAfter  = 10 * time.Second       // bridged so long with no audio from either side: silent
-	lostAfter    = 120                    // seconds without a packet from the resident: they are gone
-	lastRing     = 3 * time.Second        // when time is up while a phone rings, it may ring that much longer
-	shortest     = 500 * time.Millisecond // of a message
+	writtenLimit = 2 * time.Second         // for the log to answer; after that the call goes on unwritten
+	retryAfter   = 10 * time.Second        // for one that we refuse for want of room
+	maxWait      = 10 * time.Minute        //
+	maxMessage   = 2 * time.Minute         //
+	quickDrop    = 10 * time.Second        // answered and ended by our side sooner: a quick drop
+	silentAfter  = 10 * time.Second        // bridged so long with no audio from either side: silent
+	lostAfter    = 120                     // seconds without a packet from the resident: they are gone
+	lastRing     = time.Minute             // when time is up while a phone rings, that one may still be taken; it has its own ring time within this
+	stillSilent  = 10 * time.Second        // a Quiet tells of the next so many seconds: another comes every 8
+	shortest     = 1500 * time.Millisecond // of a message
+	startLimit   = time.Second             // for the ACK to our 200: we speak then, even if it was lost
+	wordsLimit   = time.Minute             // for last words
+	lingerLegs   = 30 * time.Second        // after the end, for the ends of the legs we dialled
+	lingerRecs   = 2 * time.Minute         // after the end, for recordings
 )
 
-// desk is the operator's phone that is dialled or bridged.
-type desk struct {
-	leg      telephony.LegID
-	offer    intake.OfferID
-	operator intake.UserID
-	dialled  time.Time
-	rang     time.Time // zero: not yet
-	up       bool
-}
+// holdMusic is the id of hold music; the spoken path counts its own from 1.
+const holdMusic telephony.PlayID = -1
+
+// reasonLost: the operator's phone was lost in mid-talk, and no other was found.
+const reasonLost = "operator_lost"
 
 // Call is the machine. It is owned by the switchboard.
 type Call struct {
@@ -57,8 +57,16 @@ type Call struct {
 	since   time.Time
 	path    *ivr.Path
 
-	resident  bool // their leg lives
-	accepted  bool // 200 was ordered
+	resident  bool            // their leg lives and we have not hung up
+	accepted  bool            // 200 was ordered
+	audible   bool            // they can hear us: 183 was sent, or our 200 is acknowledged
+	first     telephony.Input // what the spoken path is told as soon as they can
+	firstAt   time.Time       // at the latest
+	was       Stage           // before this step
+	mark      intake.Sequence // before this step: a step that panics has written nothing
+	overdue   bool            // time is up; only the phone that rings may still be taken
+	lost      bool            // an operator's phone was lost in mid-talk
+	forgotten bool            // over for so long that what has not come by now is not waited for
 	desk      desk
 	pending   intake.Outcome // with Closing: how it will end
 	reason    string
@@ -66,7 +74,7 @@ type Call struct {
 	why       string
 	inQueue   bool
 	placed    bool
-	joined    time.Time
+	joined    intake.LineID // whose operators it waits for
 	deadline  time.Time
 	answered  time.Time
 	by        intake.UserID // who answered first
@@ -77,8 +85,9 @@ type Call struct {
 	waits     map[intake.RecordingID]bool
 	message   time.Time // the beep
 	heard     map[bool]bool
-	held      bool
-	silent    bool
+	held      bool      // the operator holds
+	holds     bool      // the resident does
+	unheard   time.Time // newest Quiet from a resident who has said nothing since they were connected
 	flags     []intake.Flag
 	legs      map[telephony.LegID]bool // that we dialled and whose end has not been told
 }
@@ -90,10 +99,12 @@ func New(c Config) *Call {
 
 // Step takes what happened to one of its legs, its log or its place in the queue.
 func (c *Call) Step(now time.Time, in telephony.Input) []telephony.Effect {
-	c.now, c.out = now, nil
+	c.begin(now)
 	switch in := in.(type) {
 	case telephony.Invited:
 		c.invited(in)
+	case telephony.Accepted:
+		c.hears()
 	case telephony.Written:
 		c.written(in.Unwritten)
 	case telephony.Ringing:
@@ -109,11 +120,11 @@ func (c *Call) Step(now time.Time, in telephony.Input) []telephony.Effect {
 	case telephony.Resumed:
 		c.hold(in.Leg, false)
 	case telephony.Digit:
-		if in.Leg == c.in.Leg {
+		if in.Leg == c.in.Leg && c.resident {
 			c.fromPath(c.path.Step(now, in))
 		}
 	case telephony.Played:
-		if in.Leg == c.in.Leg {
+		if in.Leg == c.in.Leg && c.resident {
 			c.fromPath(c.path.Step(now, in))
 		}
 	case telephony.Heard:
@@ -140,8 +151,11 @@ func (c *Call) Step(now time.Time, in telephony.Input) []telephony.Effect {
 
 // Wake does what has become due.
 func (c *Call) Wake(now time.Time) []telephony.Effect {
-	c.now, c.out = now, nil
-	if c.path != nil {
+	c.begin(now)
+	if c.resident {
+		if c.first != nil && !now.Before(c.firstAt) {
+			c.hears()
+		}
 		if d := c.path.Deadline(); !d.IsZero() && !d.After(now) {
 			c.fromPath(c.path.Wake(now))
 		}
@@ -159,6 +173,8 @@ func (c *Call) Wake(now time.Time) []telephony.Effect {
 		c.closing(intake.Voicemail, "", ivr.VoicemailThanks)
 	case Closing:
 		c.finish(intake.ByUs, 16)
+	case Over:
+		c.forgotten = true
 	}
 	return c.out
 }
@@ -166,18 +182,29 @@ func (c *Call) Wake(now time.Time) []telephony.Effect {
 // Deadline is when it wants to be woken; zero for never.
 func (c *Call) Deadline() time.Time {
 	d := c.deadline
-	if c.path != nil && c.stage != Over {
-		if p := c.path.Deadline(); !p.IsZero() && (d.IsZero() || p.Before(d)) {
-			d = p
+	soonest := func(t time.Time) {
+		if !t.IsZero() && (d.IsZero() || t.Before(d)) {
+			d = t
+		}
+	}
+	if c.resident && c.path != nil {
+		soonest(c.path.Deadline())
+		if c.first != nil {
+			soonest(c.firstAt)
 		}
 	}
 	return d
 }
 
-// Done says that nothing of the call is left: no leg, no recording.
+// Done says that nothing of the call is left: no leg, no recording that somebody still owes us.
 func (c *Call) Done() bool {
-	return c.stage == Over && !c.resident && len(c.legs) == 0 && len(c.waits) == 0
+	return c.stage == Over && (c.forgotten || len(c.legs) == 0 && len(c.waits) == 0)
 }
+
+// Stage it is in.
+func (c *Call) Stage() Stage { return c.stage }
+
+func (c *Call) begin(now time.Time) { c.now, c.out, c.mark, c.was = now, nil, c.seq, c.stage }
 
 func (c *Call) do(e ...telephony.Effect) { c.out = append(c.out, e...) }
 
@@ -212,14 +239,7 @@ func (c *Call) invited(in telephony.Invited) {
 			Origin: in.Trunk, Dedupe: in.Dedupe, SIPCallID: in.CallID}, intake.Personal{Number: in.Number, Name: in.Name}))
 	}
 	if c.cfg.Refuse != 0 {
-		r := telephony.Refuse{Leg: in.Leg, Status: c.cfg.Refuse}
-		if c.cfg.Refuse == 503 {
-			r.RetryAfter = retryAfter
-		}
-		c.pending, c.reason = intake.Refused, c.cfg.Reason
-		events = append(events, c.last(intake.Refused, intake.ByUs, 0))
-		c.do(telephony.Write{Events: events}, r)
-		c.enter(Over)
+		c.refuse(c.cfg.Refuse, c.cfg.Reason, events)
 		return
 	}
 	if len(events) == 0 {
@@ -228,6 +248,43 @@ func (c *Call) invited(in telephony.Invited) {
 	}
 	c.deadline = c.now.Add(writtenLimit)
 	c.do(telephony.Write{Events: events, Gate: in.Contact})
+}
+
+// refuse says no. It does not wait for the disk: under a flood that would keep what we cannot carry, and a refusal promises nothing.
+func (c *Call) refuse(status int, reason string, events []intake.Event) {
+	r := telephony.Refuse{Leg: c.in.Leg, Status: status}
+	if status == 503 {
+		r.RetryAfter = retryAfter
+	}
+	c.reason, c.deadline = reason, time.Time{}
+	c.do(telephony.Write{Events: append(events, c.last(intake.Refused, intake.ByUs, 0))}, r)
+	c.resident = false
+	c.enter(Over)
+}
+
+// speak tells the spoken path something as soon as the resident can hear it: a greeting that is played before our 200 has arrived loses
+// its first word.
+func (c *Call) speak(in telephony.Input) {
+	if c.audible {
+		c.fromPath(c.path.Step(c.now, in))
+		return
+	}
+	if c.first == nil {
+		c.firstAt = c.now.Add(startLimit)
+	}
+	c.first = in
+}
+
+// hears: from now on the resident can hear us.
+func (c *Call) hears() {
+	if c.audible || !c.resident {
+		return
+	}
+	c.audible = true
+	if in := c.first; in != nil {
+		c.first = nil
+		c.fromPath(c.path.Step(c.now, in))
+	}
 }
 
 // dialable says that we know whom to call back.
@@ -249,11 +306,12 @@ func (c *Call) written(unwritten bool) {
 	}
 	if c.cfg.Early {
 		c.do(telephony.Progress{Leg: c.in.Leg})
+		c.audible = true
 	} else {
 		c.accept()
 	}
 	c.enter(Menu)
-	c.fromPath(c.path.Step(c.now, ivr.Begin{}))
+	c.speak(ivr.Begin{})
 	if len(c.cfg.Spoken.Menu) == 0 { // operators ring while the greeting plays
 		c.join("", false)
 	}
@@ -278,7 +336,7 @@ func (c *Call) closed() {
 		return
 	}
 	c.enter(Message)
-	c.fromPath(c.path.Step(c.now, ivr.TakeMessage{Prompt: ivr.AfterHours}))
+	c.speak(ivr.TakeMessage{Prompt: ivr.AfterHours})
 }
 
 // fromPath carries out what the spoken path says.
@@ -296,7 +354,7 @@ func (c *Call) fromPath(effects []telephony.Effect) {
 			c.write(&intake.ChoseV1{Choice: e.Choice, Key: e.Key})
 			if e.Choice == ivr.ChoiceCallback && c.stage == Waiting {
 				c.leave("callback")
-				c.pending, c.reason = intake.CallbackPromised, ""
+				c.pending, c.deadline = intake.CallbackPromised, c.now.Add(wordsLimit)
 				c.enter(Closing)
 			}
 		case ivr.Ask:
@@ -341,7 +399,10 @@ func (c *Call) join(line intake.LineID, head bool) {
 	}
 	c.enter(Waiting)
 	c.priority, c.why = points(c.in.Caller, c.in.Emergency, c.now, c.cfg.AgainWithin)
-	c.inQueue, c.joined = true, c.now
+	if head {
+		c.why = reasonLost
+	}
+	c.inQueue, c.placed, c.overdue = true, false, false
 	limit := c.cfg.MaxWait
 	if limit == 0 {
 		limit = maxWait
@@ -349,10 +410,15 @@ func (c *Call) join(line intake.LineID, head bool) {
 	if limit > 0 {
 		c.deadline = c.now.Add(limit)
 	}
-	if line == "" {
+	switch {
+	case line != "":
+	case c.joined != "":
+		line = c.joined
+	default:
 		line = c.in.Line
 	}
-	c.do(Join{Line: line, Priority: c.priority, Why: c.why, Head: head})
+	c.joined = line
+	c.do(Join{Line: line, Priority: c.priority, Why: c.why, Head: head, Arrived: c.arrived, Ring: c.cfg.Ring, Limit: c.cfg.Limit})
 }
 
 // points of priority and the reason that weighs most (DESIGN §6.5).
@@ -393,6 +459,9 @@ func (c *Call) place(in Placed) {
 }
 
 func (c *Call) full() {
+	if c.stage != Waiting {
+		return
+	}
 	c.inQueue = false
 	prompt := ivr.QueueFull
 	if !c.dialable() {
@@ -404,11 +473,14 @@ func (c *Call) full() {
 // closing says last words and then ends with that outcome.
 func (c *Call) closing(o intake.Outcome, reason, prompt string) {
 	c.leave("timeout")
-	c.pending, c.reason, c.deadline = o, reason, c.now.Add(time.Minute)
+	c.pending, c.deadline = o, c.now.Add(wordsLimit)
+	if reason != "" {
+		c.reason = reason
+	}
 	c.stopRecord()
 	c.enter(Closing)
 	c.accept()
-	c.fromPath(c.path.Step(c.now, ivr.Close{Prompt: prompt}))
+	c.speak(ivr.Close{Prompt: prompt})
 }
 
 // leave takes the contact out of the queue; a phone that rings for it stops.
@@ -422,311 +494,49 @@ func (c *Call) leave(why string) {
 	}
 }
 
-// timeUp: nobody could take it within the line's limit.
+// timeUp: nobody could take it within the line's limit. A phone that rings may still be taken; no other is asked.
 func (c *Call) timeUp() {
-	if c.desk.leg != "" {
-		c.deadline = c.now.Add(lastRing) // a phone rings: it may yet be taken
+	if c.desk.leg != "" && !c.overdue {
+		c.overdue, c.deadline = true, c.now.Add(lastRing)
 		return
 	}
+	c.giveUp("")
+}
+
+func (c *Call) giveUp(reason string) {
 	prompt := ivr.SorryClosing
 	if !c.dialable() {
 		prompt = ivr.SorryAgain
 	}
-	c.closing(intake.TimeoutNoOperator, "", prompt)
+	c.closing(intake.TimeoutNoOperator, reason, prompt)
 }
 
+// drain: the program is ending. Who waits is promised a call, who talks goes on, who has heard nothing yet is told to try again.
 func (c *Call) drain() {
-	if c.stage == Waiting || c.stage == Menu {
-		prompt := ivr.SorryClosing
-		if !c.dialable() {
-			prompt = ivr.SorryAgain
-		}
-		c.closing(intake.TimeoutNoOperator, intake.ReasonShutdown, prompt)
-	}
-}
-
-// offered dials the operator's phone.
-func (c *Call) offered(in Offered) {
-	if c.stage != Waiting || c.desk.leg != "" {
-		c.do(Missed{Offer: in.Offer, Why: "error"})
-		return
-	}
-	leg := c.cfg.NewLeg()
-	c.legs[leg] = true
-	c.desk = desk{leg: leg, offer: in.Offer, operator: in.Operator, dialled: c.now}
-	c.do(telephony.Dial{Leg: leg, Contact: c.in.Contact, Operator: in.Operator, From: c.in.Number, FromName: c.in.Name, Line: c.in.Line, Timeout: in.Ring,
-		Header: map[string]string{"X-Yingda-Contact": string(c.in.Contact)}})
-}
-
-func (c *Call) ringing(leg telephony.LegID) {
-	if leg != c.desk.leg || !c.desk.rang.IsZero() || c.desk.up {
-		return
-	}
-	c.desk.rang = c.now
-	c.write(&intake.RangV1{Operator: c.desk.operator, Offer: c.desk.offer})
-	c.do(Rings{Offer: c.desk.offer})
-}
-
-// withdrawn: the queue wants the phone to stop.
-func (c *Call) withdrawn(in Withdrawn) {
-	if in.Offer != c.desk.offer || c.desk.up || c.desk.leg == "" {
-		return
-	}
-	why := in.Why
-	if why == "expired" {
-		why = "no_answer"
-	}
-	c.unring(why)
-}
-
-// unring stops the phone that rings.
-func (c *Call) unring(why string) {
-	d := c.desk
-	c.desk = desk{}
-	if !d.rang.IsZero() {
-		c.rangFor += c.now.Sub(d.rang)
-	}
-	c.write(&intake.UnrangV1{Operator: d.operator, Offer: d.offer, Why: why})
-	c.do(telephony.Hangup{Leg: d.leg})
-}
-
-// taken: a person is there.
-func (c *Call) taken(in telephony.Answered) {
-	if in.Leg != c.desk.leg || c.stage != Waiting || !c.resident {
-		if c.legs[in.Leg] {
-			c.do(telephony.Hangup{Leg: in.Leg}) // too late: the resident is gone, or the offer was
-		}
-		return
-	}
-	d := &c.desk
-	d.up = true
-	if !d.rang.IsZero() {
-		c.rangFor += c.now.Sub(d.rang)
-	}
-	c.inQueue = false
-	c.deadline = time.Time{}
-	c.fromPath(c.path.Step(c.now, ivr.Quit{}))
-	c.accept()
-	c.do(Took{Offer: d.offer, Operator: d.operator, Line: c.in.Line}, telephony.Bridge{A: c.in.Leg, B: d.leg})
-	if c.answered.IsZero() {
-		c.answered, c.by = c.now, d.operator
-	}
-	c.talkSince = c.now
-	c.write(&intake.AnsweredV1{Operator: d.operator, Offer: d.offer, Codec: in.Codec, Wideband: in.Wideband})
-	c.enter(Talking)
-	if !c.cfg.NoRecording {
-		c.record(d.leg)
-	}
-}
-
-// failed: the operator's phone was not taken.
-func (c *Call) failed(in telephony.Failed) {
-	delete(c.legs, in.Leg)
-	if in.Leg != c.desk.leg || c.desk.up {
-		return
-	}
-	d := c.desk
-	c.desk = desk{}
-	if !d.rang.IsZero() {
-		c.rangFor += c.now.Sub(d.rang)
-	}
-	c.write(&intake.UnrangV1{Operator: d.operator, Offer: d.offer, Why: in.Why})
-	c.do(Missed{Offer: d.offer, Why: in.Why})
-}
-
-func (c *Call) legEnded(in telephony.Ended) {
-	if in.Leg == c.in.Leg {
-		c.resident = false
-		if c.stage != Over {
-			c.residentGone(in)
-		}
-		return
-	}
-	delete(c.legs, in.Leg)
-	if in.Leg != c.desk.leg || !c.desk.up || c.stage != Talking {
-		return
-	}
-	d := c.desk
-	c.endTalk()
-	if in.By == intake.ByNetwork {
-		c.operatorLost(d)
-		return
-	}
-	c.finish(intake.ByUs, in.Q850)
-}
-
-// endTalk parts the two, whoever ended it.
-func (c *Call) endTalk() {
-	d := c.desk
-	c.desk = desk{}
-	c.talked += c.now.Sub(c.talkSince)
-	c.stopRecord()
-	c.do(telephony.Unbridge{A: c.in.Leg, B: d.leg}, Finished{Offer: d.offer})
-	if c.legs[d.leg] {
-		c.do(telephony.Hangup{Leg: d.leg, Q850: 16})
-	}
-}
-
-// operatorLost: the phone on the desk died in mid-talk. The resident is not dropped but goes before all others.
-func (c *Call) operatorLost(d desk) {
-	c.write(&intake.MovedV1{By: d.operator, To: "queue"})
-	c.join("", true)
-	c.fromPath(c.path.Step(c.now, ivr.Again{Prompt: ivr.SorryLost}))
-}
-
-// residentGone: they hung up, or their leg broke.
-func (c *Call) residentGone(in telephony.Ended) {
-	by := in.By
-	if by == "" {
-		by = intake.ByResident
-	}
 	switch c.stage {
-	case Talking:
-		c.endTalk()
-	case Message:
-		if !c.message.IsZero() && c.now.Sub(c.message) >= shortest {
-			c.pending = intake.Voicemail
-		}
-		c.stopRecord()
-	case Waiting, Writing, Menu:
-		c.pending = c.abandoned()
-		c.leave("resident_left")
-	case Closing:
-		c.stopRecord()
+	case Writing:
+		c.refuse(503, intake.ReasonShutdown, nil)
+	case Waiting, Menu:
+		c.giveUp(intake.ReasonShutdown)
 	}
-	c.over(by, in.Q850)
-}
-
-// abandoned says where they were when they left.
-func (c *Call) abandoned() intake.Outcome {
-	switch {
-	case c.desk.leg != "" && !c.desk.rang.IsZero():
-		return intake.AbandonedRinging
-	case c.stage == Waiting && !c.path.Greeting():
-		return intake.AbandonedQueue
-	default:
-		return intake.AbandonedGreeting
-	}
-}
-
-// finish hangs up and ends the call from our side.
-func (c *Call) finish(by intake.By, q850 int) {
-	if c.stage == Over {
-		return
-	}
-	if q850 == 0 {
-		q850 = 16
-	}
-	if c.stage == Talking && c.desk.up {
-		c.endTalk()
-	}
-	c.stopRecord()
-	c.do(telephony.Hangup{Leg: c.in.Leg, Q850: q850})
-	c.over(by, q850)
-}
-
-// over writes the one contact.ended.
-func (c *Call) over(by intake.By, q850 int) {
-	c.do(telephony.Write{Events: []intake.Event{c.last(c.outcome(), by, q850)}})
-	c.deadline = time.Time{}
-	c.enter(Over)
-}
-
-func (c *Call) outcome() intake.Outcome {
-	switch {
-	case !c.answered.IsZero():
-		if c.talked >= silentAfter && !c.heard[true] && !c.heard[false] {
-			return intake.Silent
-		}
-		return intake.Answered
-	case c.pending != "":
-		return c.pending
-	default:
-		return intake.Fault
-	}
-}
-
-func (c *Call) last(o intake.Outcome, by intake.By, q850 int) intake.Event {
-	until := c.now
-	if !c.answered.IsZero() {
-		until = c.answered
-	}
-	e := &intake.EndedV1{Outcome: o, Reason: c.reason, By: by, Q850: q850, WaitedMS: until.Sub(c.arrived).Milliseconds(), RangMS: c.rangFor.Milliseconds(), TalkedMS: c.talked.Milliseconds(),
-		Flags: slices.Clone(c.flags)}
-	short := c.cfg.ShortAbandon
-	if short <= 0 {
-		short = 5 * time.Second
-	}
-	switch o {
-	case intake.AbandonedGreeting, intake.AbandonedQueue, intake.AbandonedRinging:
-		if c.now.Sub(c.arrived) < short {
-			e.Flags = append(e.Flags, intake.ShortAbandon)
-		}
-	case intake.Answered:
-		if by == intake.ByUs && c.talked < quickDrop {
-			e.Flags = append(e.Flags, intake.QuickDrop)
-		}
-		if c.talked >= silentAfter && c.heard[true] != c.heard[false] {
-			e.Flags = append(e.Flags, intake.OneWayAudio)
-		}
-	case intake.Voicemail:
-		e.TalkedMS = c.now.Sub(c.message).Milliseconds()
-	}
-	return c.event(e, intake.Personal{})
-}
-
-func (c *Call) hold(leg telephony.LegID, on bool) {
-	if c.stage != Talking {
-		return
-	}
-	who := "resident"
-	if leg == c.desk.leg {
-		who = string(c.desk.operator)
-	} else if leg != c.in.Leg {
-		return
-	}
-	if leg == c.desk.leg {
-		c.held = on
-	}
-	if on {
-		c.write(&intake.HeldV1{By: who})
-		if c.cfg.HoldMusic && leg == c.desk.leg {
-			c.do(telephony.Unbridge{A: c.in.Leg, B: leg}, telephony.Play{Leg: c.in.Leg, Play: -1, Prompts: []string{ivr.Music}, Dialect: c.cfg.Dialect, Loop: true})
-		}
-		return
-	}
-	c.write(&intake.ResumedV1{By: who})
-	if c.cfg.HoldMusic && leg == c.desk.leg {
-		c.do(telephony.Bridge{A: c.in.Leg, B: leg})
-	}
-}
-
-// quiet: no speech for a while. Nobody is hung up on for it; the operator sees it.
-func (c *Call) quiet(in telephony.Quiet) {
-	if c.stage != Talking {
-		return
-	}
-	side := "operator"
-	if in.Leg == c.in.Leg {
-		side = "resident"
-		if !c.silent && !c.heard[true] {
-			c.silent = true
-			c.flags = append(c.flags, intake.SilentCaller)
-		}
-	}
-	c.write(&intake.SilentV1{Side: side, Seconds: in.Seconds})
 }
 
 // mediaLost: no packet at all. A resident whose phone died without a word must not hold a place for ever.
 func (c *Call) mediaLost(in telephony.MediaLost) {
-	if in.Leg == c.in.Leg && in.Seconds >= lostAfter && c.stage != Over {
-		c.reason = "media_lost"
-		if c.stage != Talking && c.stage != Closing && c.stage != Message {
-			c.pending = c.abandoned()
-			c.leave("resident_left")
-		}
-		c.finish(intake.ByNetwork, 41)
+	if in.Leg != c.in.Leg || in.Seconds < lostAfter || !c.resident {
+		return
 	}
+	c.reason = "media_lost"
+	switch c.stage {
+	case Waiting, Menu:
+		c.pending = c.abandoned()
+		c.leave("resident_left")
+	case Message:
+		if c.pending = intake.AfterHours; !c.message.IsZero() {
+			c.pending = intake.Voicemail
+		}
+	}
+	c.finish(intake.ByNetwork, 41)
 }
 
 func (c *Call) recorded(in telephony.Recorded) {
@@ -740,27 +550,6 @@ func (c *Call) recorded(in telephony.Recorded) {
 	if in.Err == "" {
 		c.write(&intake.RecordedV1{ID: in.Recording, Millis: in.Millis, Channels: in.Channels, SHA256: in.SHA256, CutShort: in.CutShort})
 	}
-}
-
-// Break ends the call as fault: its machine panicked, nothing of it can be trusted but its ids.
-func (c *Call) Break(now time.Time) []telephony.Effect {
-	c.now, c.out = now, nil
-	if c.stage == Over {
-		return nil
-	}
-	if c.inQueue {
-		c.do(Leave{Why: "error"})
-	}
-	if c.desk.up {
-		c.do(Finished{Offer: c.desk.offer})
-	}
-	for leg := range c.legs {
-		c.do(telephony.Hangup{Leg: leg, Q850: 41})
-	}
-	c.do(telephony.Hangup{Leg: c.in.Leg, Q850: 41})
-	c.answered, c.pending, c.reason = time.Time{}, intake.Fault, "panic"
-	c.over(intake.ByUs, 41)
-	return c.out
 }
 
 // View is how the call stands, for the board.
@@ -777,8 +566,8 @@ type View struct {
 	Invited  telephony.Invited
 }
 
-// View of the call.
-func (c *Call) View() View {
+// View of the call at now.
+func (c *Call) View(now time.Time) View {
 	return View{Stage: c.stage, Arrived: c.arrived, Since: c.since, Priority: c.priority, Why: c.why, Operator: c.desk.operator, Ringing: c.desk.leg != "" && !c.desk.up && !c.desk.rang.IsZero(),
-		Held: c.held, Silent: c.silent && !c.heard[true], Invited: c.in}
+		Held: c.held, Silent: c.stage == Talking && !c.unheard.IsZero() && now.Sub(c.unheard) < stillSilent, Invited: c.in}
 }

@@ -2,8 +2,8 @@ package switchboard
 
 import (
 	"container/heap"
-	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"yingda/intake"
@@ -25,6 +25,7 @@ type Switchboard struct {
 	legs     map[telephony.LegID]*live
 	recs     map[intake.RecordingID]*live
 	arrivals []intake.ContactID // of live calls, in order; tidied now and then
+	open     int                // calls that are not over and calls back
 	timers   timers
 }
 
@@ -38,6 +39,7 @@ type live struct {
 	legs []telephony.LegID
 	recs []intake.RecordingID
 	at   time.Time // its deadline
+	over bool      // counted as over
 	slot int       // in timers, −1: in none
 }
 
@@ -149,7 +151,7 @@ func (s *Switchboard) invited(now time.Time, in telephony.Invited) []telephony.E
 	switch {
 	case s.draining:
 		c.Refuse, c.Reason = 503, intake.ReasonShutdown
-	case in.Overload || s.cfg.MaxCalls > 0 && s.Live() >= s.cfg.MaxCalls:
+	case in.Overload || s.cfg.MaxCalls > 0 && s.open >= s.cfg.MaxCalls:
 		c.Refuse, c.Reason = 503, intake.ReasonOverload
 	case in.Caller.Blocked:
 		c.Refuse, c.Reason = 603, intake.ReasonBlocked
@@ -158,9 +160,13 @@ func (s *Switchboard) invited(now time.Time, in telephony.Invited) []telephony.E
 	case !in.Audio:
 		c.Refuse, c.Reason = 488, intake.ReasonBadSDP
 	}
-	if s.calls[in.Contact] != nil || s.legs[in.Leg] != nil {
-		panic(fmt.Sprintf("switchboard: contact %s or leg %s is invited twice", in.Contact, in.Leg))
+	if s.legs[in.Leg] != nil {
+		return nil // told twice
 	}
+	if s.calls[in.Contact] != nil { // the same request by two ways at once: RFC 3261 8.2.2.2, merged request
+		return []telephony.Effect{telephony.Refuse{Leg: in.Leg, Status: 482}}
+	}
+	s.open++
 	l := &live{call: call.New(c), id: in.Contact, line: in.Line, slot: -1}
 	s.calls[in.Contact] = l
 	s.arrivals = append(s.arrivals, in.Contact)
@@ -185,9 +191,27 @@ func (s *Switchboard) callBack(now time.Time, in telephony.CallBack) []telephony
 	}
 	line := s.lines[in.Line]
 	c := call.Config{Settings: line.Settings, Switchboard: s.cfg.ID, Source: s.cfg.Source, Epoch: s.cfg.Epoch, NewLeg: s.cfg.NewLeg, NewRecording: s.cfg.NewRecording}
+	s.open++
 	l := &live{back: call.NewBack(c), try: in.Attempt, line: in.Line, slot: -1}
 	s.backs[in.Attempt] = l
 	return s.to(now, l, in)
+}
+
+// queueLast puts what is for the queue behind everything else. The queue's answer comes back to a call before the rest of the list is carried
+// out: an event of that answer would otherwise be in the log before the earlier events of this step, and readers would pass those over.
+func queueLast(effects []telephony.Effect) []telephony.Effect {
+	slices.SortStableFunc(effects, func(a, b telephony.Effect) int {
+		_, x := a.(ToQueue)
+		_, y := b.(ToQueue)
+		switch {
+		case x == y:
+			return 0
+		case x:
+			return 1
+		}
+		return -1
+	})
+	return effects
 }
 
 func (s *Switchboard) drain(now time.Time) []telephony.Effect {
@@ -196,7 +220,7 @@ func (s *Switchboard) drain(now time.Time) []telephony.Effect {
 	for _, id := range slices.Clone(s.arrivals) {
 		out = append(out, s.to(now, s.calls[id], telephony.Drain{})...)
 	}
-	return out
+	return queueLast(out)
 }
 
 // fromQueue hands what the queue says to the one concerned.
@@ -226,6 +250,7 @@ func (s *Switchboard) to(now time.Time, l *live, in telephony.Input) []telephony
 	return s.tidy(now, l, s.guard(now, l, func() []telephony.Effect { return l.step(now, in) }))
 }
 
+// guard runs f; a panic in it ends that call as fault.
 func (s *Switchboard) guard(now time.Time, l *live, f func() []telephony.Effect) (out []telephony.Effect) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -240,7 +265,8 @@ func (s *Switchboard) guard(now time.Time, l *live, f func() []telephony.Effect)
 }
 
 func (s *Switchboard) tidy(now time.Time, l *live, effects []telephony.Effect) []telephony.Effect {
-	out := effects[:0:0]
+	out := make([]telephony.Effect, 0, len(effects))
+	var ask []telephony.Effect
 	for _, e := range effects {
 		switch e := e.(type) {
 		case telephony.Dial:
@@ -252,26 +278,29 @@ func (s *Switchboard) tidy(now time.Time, l *live, effects []telephony.Effect) [
 			out = append(out, e)
 		default:
 			if q := s.forQueue(l, e); q != nil {
-				out = append(out, ToQueue{Input: q})
+				ask = append(ask, ToQueue{Input: q})
 			} else {
 				out = append(out, e)
 			}
 		}
+	}
+	if over := l.call != nil && l.call.Stage() == call.Over || l.back != nil && l.back.Over(); over && !l.over {
+		l.over = true
+		s.open--
 	}
 	if l.done() {
 		s.forget(l)
 	} else {
 		s.timers.set(l, l.deadline())
 	}
-	return out
+	return append(out, ask...) // the queue last, see queueLast
 }
 
 // forQueue translates what a call asks of the queue; nil for what is not for the queue.
 func (s *Switchboard) forQueue(l *live, e telephony.Effect) queue.Input {
 	switch e := e.(type) {
 	case call.Join:
-		line := s.lines[e.Line]
-		return queue.Join{Contact: l.id, Channel: intake.Phone, Line: e.Line, Priority: e.Priority, Why: e.Why, Arrived: l.call.View().Arrived, Ring: line.Ring, Limit: line.Limit, Head: e.Head}
+		return queue.Join{Contact: l.id, Channel: intake.Phone, Line: e.Line, Priority: e.Priority, Why: e.Why, Arrived: e.Arrived, Ring: e.Ring, Limit: e.Limit, Head: e.Head}
 	case call.Leave:
 		return queue.Leave{Contact: l.id, Why: e.Why}
 	case call.Ask:
@@ -281,7 +310,7 @@ func (s *Switchboard) forQueue(l *live, e telephony.Effect) queue.Input {
 	case call.Took:
 		return queue.Took{Offer: e.Offer, Contact: l.id, Operator: e.Operator, Channel: intake.Phone, Line: e.Line}
 	case call.Missed:
-		return queue.Missed{Offer: e.Offer, Why: e.Why}
+		return queue.Missed{Offer: e.Offer, Why: e.Why, Leaves: e.Leaves}
 	case call.Finished:
 		return queue.Finished{Offer: e.Offer}
 	case call.Engage:
@@ -310,7 +339,7 @@ func (s *Switchboard) forget(l *live) {
 	}
 }
 
-// Wake does what has become due. Deadline is when it wants to be woken, zero for never.
+// Wake does what has become due.
 func (s *Switchboard) Wake(now time.Time) []telephony.Effect {
 	var out []telephony.Effect
 	for len(s.timers) > 0 && !s.timers[0].at.After(now) {
@@ -321,9 +350,10 @@ func (s *Switchboard) Wake(now time.Time) []telephony.Effect {
 			s.timers.set(l, now.Add(time.Millisecond))
 		}
 	}
-	return out
+	return queueLast(out)
 }
 
+// Deadline is when it wants to be woken, zero for never.
 func (s *Switchboard) Deadline() time.Time {
 	if len(s.timers) == 0 {
 		return time.Time{}
@@ -331,7 +361,8 @@ func (s *Switchboard) Deadline() time.Time {
 	return s.timers[0].at
 }
 
-// Live is the number of calls and calls back under way: when draining, the program may end when it is 0.
+// Live is the number of calls and calls back under way, those that only wait for the end of a recording included: when draining, the program
+// may end when it is 0.
 func (s *Switchboard) Live() int { return len(s.calls) + len(s.backs) }
 
 // Snapshot is how things stand at now.
@@ -346,7 +377,7 @@ func (s *Switchboard) Snapshot(now time.Time) Snapshot {
 		if l == nil {
 			continue
 		}
-		v := l.call.View()
+		v := l.call.View(now)
 		if v.Stage == call.Over {
 			continue
 		}
@@ -361,7 +392,7 @@ func (s *Switchboard) Snapshot(now time.Time) Snapshot {
 		o := l.back.Order()
 		snap.Backs = append(snap.Backs, BackView{Attempt: id, Callback: o.Callback, Operator: o.Operator, Stage: stage, Since: since})
 	}
-	slices.SortFunc(snap.Backs, func(a, b BackView) int { return a.Since.Compare(b.Since) })
+	slices.SortFunc(snap.Backs, func(a, b BackView) int { return strings.Compare(string(a.Attempt), string(b.Attempt)) })
 	for _, id := range s.order {
 		snap.Lines = append(snap.Lines, *lines[id])
 	}
