@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"yingda/telephony/sound"
 )
@@ -113,8 +114,8 @@ func FuzzRTP(f *testing.F) {
 	f.Add([]byte("\x80\x08\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03\xd5\xd5"))
 	f.Add([]byte("\xbf\x65\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03\x01\x8a\x03\x20"))
 	f.Add([]byte("\x90\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00\x03\x00\x00\xff\xff"))
-	a := &Audio{p: &Phone{cfg: Config{Keep: 100}}}
 	f.Fuzz(func(t *testing.T, b []byte) {
+		a := &Audio{p: &Phone{cfg: Config{Keep: time.Millisecond}}}
 		if p, ok := parseRTP(b); ok {
 			if len(p.body) > len(b)-12 {
 				t.Fatal(len(p.body))

@@ -101,7 +101,7 @@ func New(cfg Config) (*Phone, error) {
 		cfg.Domain, _, _ = net.SplitHostPort(cfg.Server)
 	}
 	p := &Phone{cfg: cfg, idle: make(chan struct{}), waiting: map[string]chan *Message{}, calls: map[string]*Call{}, refused: map[string]*once{},
-		replies: newRecent[reply](64 * cfg.T1), acks: newRecent[reply](64 * cfg.T1), reg: registration{call: Token() + "@phone"}}
+		replies: newRecent[reply](64 * cfg.T1), acks: newRecent[reply](64 * cfg.T1), reg: registration{call: Token() + "@phone", turn: make(chan struct{}, 1)}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	var read func()
 	if cfg.Transport == "tcp" {

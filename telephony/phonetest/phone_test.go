@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"yingda/telephony/sound"
@@ -198,8 +199,8 @@ func TestHold(t *testing.T) {
 	if err := in.Hold(soon(t)); err != nil { // both hold: inactive
 		t.Fatal(err)
 	}
-	if !out.Held() || in.Audio().Sent() != n {
-		t.Fatal(out.Held(), in.Audio().Sent(), n)
+	if !out.Held() || !in.Held() || in.Audio().Sent() != n {
+		t.Fatal(out.Held(), in.Held(), in.Audio().Sent(), n)
 	}
 	if err := in.Resume(soon(t)); err != nil {
 		t.Fatal(err)
@@ -209,6 +210,14 @@ func TestHold(t *testing.T) {
 	}
 	if in.Held() || out.Held() {
 		t.Fatal(in.Held(), out.Held())
+	}
+	for offer, answer := range map[string]string{"sendonly": "recvonly", "recvonly": "sendonly", "inactive": "inactive", "sendrecv": "sendrecv"} {
+		if r, err := out.Reinvite(soon(t), offer, nil); err != nil || SDPDirection(r.Body) != answer {
+			t.Fatal(offer, "answered with", r, err)
+		}
+	}
+	if err := out.Resume(soon(t)); err != nil {
+		t.Fatal(err)
 	}
 	until(t, "he is heard again", func() bool { return in.Audio().Sent() > n+5 })
 	if s := out.Audio().Sources(); s != 1 {
@@ -336,31 +345,47 @@ func TestLossyNetwork(t *testing.T) {
 	ended(t, out, 486, "refused", "them")
 }
 
-// The INVITE is repeated with the same branch after T1, 2 T1, 4 T1 … until 64 T1.
+// void is a network where nothing arrives.
+type void struct {
+	net.PacketConn
+	done chan struct{}
+}
+
+func (v void) ReadFrom([]byte) (int, net.Addr, error)    { <-v.done; return 0, nil, net.ErrClosed }
+func (v void) WriteTo(b []byte, _ net.Addr) (int, error) { return len(b), nil }
+func (v void) LocalAddr() net.Addr                       { return &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 5060} }
+func (v void) Close() error                              { close(v.done); return nil }
+
+// Requests are repeated with the same branch: an INVITE after T1, 2 T1, 4 T1 … (timer A), others every 8 T1 at most (timer E), all
+// until 64 T1 (timers B and F).
 func TestNobodyAnswers(t *testing.T) {
-	var mu sync.Mutex
-	var at []time.Time
-	branches := map[string]bool{}
-	p := open(t, Config{T1: 10 * time.Millisecond, Lose: func(m *Message) bool {
-		mu.Lock()
-		defer mu.Unlock()
-		at = append(at, time.Now())
-		branches[m.Branch()] = true
-		return true
-	}})
-	c, err := p.Call("1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended(t, c, 408, "timeout", "")
-	mu.Lock()
-	defer mu.Unlock()
-	if len(at) != 7 || len(branches) != 1 { // 0, 1, 3, 7, 15, 31, 63 T1
-		t.Fatalf("%d times with %d branches", len(at), len(branches))
-	}
-	if d := at[6].Sub(at[5]); d < 300*time.Millisecond {
-		t.Fatalf("the last after %s, want 320 ms", d)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		begin, branches := time.Now(), map[string]bool{}
+		var at []float64
+		p := open(t, Config{T1: 500 * time.Millisecond, Conn: void{done: make(chan struct{})}, NoAudio: true, Lose: func(m *Message) bool {
+			at = append(at, time.Since(begin).Seconds())
+			branches[m.Branch()] = true
+			return true
+		}})
+		c, err := p.Call("1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-c.Ended()
+		if c.Status() != 408 || c.Why() != "timeout" || c.By() != "" || time.Since(begin) != 32*time.Second {
+			t.Fatal(c.Status(), c.Why(), c.By(), time.Since(begin))
+		}
+		if s := fmt.Sprint(at, len(branches)); s != "[0 0.5 1.5 3.5 7.5 15.5 31.5] 1" {
+			t.Fatal(s)
+		}
+		at, begin = nil, time.Now()
+		if err := p.Register(t.Context()); err != ErrTimeout {
+			t.Fatal(err)
+		}
+		if s := fmt.Sprint(at); s != "[0 0.5 1.5 3.5 7.5 11.5 15.5 19.5 23.5 27.5 31.5]" {
+			t.Fatal(s)
+		}
+	})
 }
 
 // Our 200 is repeated until the ACK; without one the call is over.
@@ -390,18 +415,28 @@ func TestFork(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait(t, out.Answered(), "the answer")
-	<-acks
+	next := func(c chan string, what string) string {
+		t.Helper()
+		select {
+		case s := <-c:
+			return s
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s did not come", what)
+			return ""
+		}
+	}
+	next(acks, "the ACK")
 	second := out.Inv.Response(200, "OK", "second").Add("Contact", "<sip:second@"+b.Addr()+">")
 	second.from = b.pc.LocalAddr()
 	a.got(second)
-	if got := <-acks; got != "second" {
+	if got := next(acks, "the ACK of the second"); got != "second" {
 		t.Fatal(got)
 	}
-	if got := <-byes; got != "second" {
+	if got := next(byes, "BYE"); got != "second" {
 		t.Fatal(got)
 	}
 	a.got(second) // repeated: acknowledged again, not ended again
-	if got := <-acks; got != "second" {
+	if got := next(acks, "the ACK of the second"); got != "second" {
 		t.Fatal(got)
 	}
 	select {

@@ -12,10 +12,11 @@ import (
 	"time"
 )
 
-// registration is what a phone knows of its own; Phone.mu guards it.
+// registration is what a phone knows of its own; Phone.mu guards it, but for turn.
 type registration struct {
 	call string
 	seq  int
+	turn chan struct{}      // holds one while a REGISTER is under way: they go one after the other (RFC 3261 §10.2)
 	stop context.CancelFunc // ends the goroutine that keeps it alive; nil: there is none
 }
 
@@ -68,6 +69,17 @@ func (p *Phone) Unregister(ctx context.Context) error {
 }
 
 func (p *Phone) register(ctx context.Context, expires time.Duration) (granted time.Duration, err error) {
+	select {
+	case p.reg.turn <- struct{}{}:
+		defer func() { <-p.reg.turn }()
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-p.ctx.Done():
+		return 0, ErrClosed
+	}
+	if ctx.Err() != nil {
+		return 0, ctx.Err()
+	}
 	auth, sent := "", false
 	for range 4 {
 		p.mu.Lock()
