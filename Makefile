@@ -15,8 +15,6 @@ build:
 # Everything that must hold.
 test: setup check
 	$(GO) test -race -count=1 -timeout 20m ./...
-	./test/all.sh
-	$(MAKE) fuzz FUZZTIME=20s
 
 # What needs no other program: format, vet, staticcheck.
 check:
@@ -28,8 +26,9 @@ FUZZTIME ?= 60s
 fuzz:
 	./test/fuzz.sh $(FUZZTIME)
 
-bench:
-	./bench/all.sh
+bench: setup
+	$(GO) test -run '^$$' -bench . -benchtime 2s ./intake/stream/sqllog ./intake/books ./search/bleve ./telephony/sip ./routing/...
+	$(GO) run ./bench/media
 
 # The annotated sample file, made from the structs.
 sample:

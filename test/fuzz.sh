@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 n=0
 while IFS=: read -r file name; do
   echo "fuzz $(dirname "$file") $name"
-  go test "./$(dirname "$file")" -run '^$' -fuzz "^$name\$" -fuzztime "$time"
+  go test "./$(dirname "$file")" -run '^$' -fuzz "^$name\$" -fuzztime "$time" -fuzzminimizetime 10x
   n=$((n + 1))
 done < <(grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed -E 's|^\./||; s|:func |:|' | sort)
 echo "fuzz: $n targets ran $time each"

@@ -13,8 +13,7 @@ import (
 
 // kitchen is a machine that rings a given time after each order.
 type kitchen struct {
-	due  []time.Time
-	said []string
+	due []time.Time
 }
 
 func (k *kitchen) Step(now time.Time, in string) []string {
