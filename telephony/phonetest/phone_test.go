@@ -195,7 +195,9 @@ func TestHold(t *testing.T) {
 	if !in.Held() || out.Held() {
 		t.Fatal(in.Held(), out.Held())
 	}
-	n := in.Audio().Sent()
+	n, r := in.Audio().Sent(), in.Audio().Received()
+	out.Audio().Tone(440) // he who holds may still speak
+	until(t, "ten packets of music", func() bool { return in.Audio().Received() > r+10 })
 	if err := in.Hold(soon(t)); err != nil { // both hold: inactive
 		t.Fatal(err)
 	}
