@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	sipgo "github.com/emiago/sipgo/sip"
@@ -409,6 +410,7 @@ func TestPanicEndsOneCall(t *testing.T) {
 		if end := want[telephony.Ended](l.edge); end.Leg != good.Leg || end.Why != "bye" {
 			t.Fatalf("%+v", end)
 		}
+		synctest.Wait() // the leg's goroutine takes its names out of the maps after it has reported
 		l.Server.mu.Lock()
 		defer l.Server.mu.Unlock()
 		if len(l.legs)+len(l.dialogs) != 0 {

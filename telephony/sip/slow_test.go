@@ -42,7 +42,7 @@ func TestGuardIsLinear(t *testing.T) {
 				best = min(best, time.Since(begin))
 			}
 			t.Logf("%-22s %v", name, best)
-			if best > 30*time.Millisecond {
+			if best > 400*time.Millisecond { // what grows with the square of the length takes seconds under the race detector
 				t.Errorf("%s: %v for %d bytes", name, best, len(message))
 			}
 		}
