@@ -89,7 +89,7 @@ func (a *App) boardLine(l lines.Line) switchboard.Line {
 	}
 	out.Settings = call.Settings{Early: l.Early, Dialect: l.Dialect, Shown: pii.NewPhone(shown), Number: l.Number, SayWho: true,
 		Ring: seconds(l.RingS), Limit: l.MaxQueue, MaxWait: maxWait, ShortAbandon: cmp.Or(seconds(l.ShortAbandon), c.Books.ShortAbandon),
-		NoRecording: l.NoRecording || !c.Media.Record, NoMessages: l.NoMessages,
+		HoldMusic: true, NoRecording: l.NoRecording || !c.Media.Record, NoMessages: l.NoMessages,
 		Spoken: ivr.Settings{Notice: l.Notice, FirstSaid: seconds(l.FirstSaidS), FirstOffer: seconds(l.FirstOfferS)}}
 	return out
 }
