@@ -42,7 +42,7 @@ func Load(path string, environ []string, flags map[string]any) (Config, error) {
 		}
 	}
 	known := keysOf(reflect.TypeOf(c), "")
-	if unknown := unknownKeys(k, known, where, path); len(unknown) > 0 {
+	if unknown := unknownKeys(known, where, path); len(unknown) > 0 {
 		return c, fmt.Errorf("%w:\n%s", ErrConfig, strings.Join(unknown, "\n"))
 	}
 	source := map[string]string{}
@@ -182,7 +182,7 @@ func keysOf(t reflect.Type, prefix string) map[string]reflect.Type {
 }
 
 // unknownKeys of the file, each with its line and the nearest key that exists.
-func unknownKeys(k *koanf.Koanf, known map[string]reflect.Type, where positions, path string) []string {
+func unknownKeys(known map[string]reflect.Type, where positions, path string) []string {
 	seen := map[string]bool{}
 	var list []string
 	for _, p := range where.sorted() {
@@ -205,7 +205,6 @@ func unknownKeys(k *koanf.Koanf, known map[string]reflect.Type, where positions,
 		}
 		list = append(list, msg)
 	}
-	_ = k
 	return list
 }
 

@@ -131,7 +131,15 @@ func (s *Store) token(n pii.Phone) intake.Token { return wire.Token(s.secret, n)
 // home is the grid of a caller's card, "" when the number is that of people who live apart.
 func (s *Store) home(caller intake.Token) intake.GridID {
 	cards, err := s.residents.ByToken(context.Background(), caller)
-	if err != nil || len(cards) == 0 {
+	if err != nil {
+		return ""
+	}
+	return sharedHome(cards)
+}
+
+// sharedHome is the grid in which all who use a number live; "" when they live apart, or nobody is known.
+func sharedHome(cards []residents.Card) intake.GridID {
+	if len(cards) == 0 {
 		return ""
 	}
 	for _, c := range cards[1:] {

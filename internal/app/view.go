@@ -160,12 +160,11 @@ func (v *view) home(cards []residents.Card) (web.Plate, pii.Address, intake.Grid
 	if len(cards) == 0 {
 		return web.Plate{}, pii.Address{}, ""
 	}
-	for _, c := range cards[1:] {
-		if c.Grid != cards[0].Grid { // two who live apart: nobody knows which
-			return web.Plate{}, pii.Address{}, ""
-		}
+	grid := sharedHome(cards)
+	if grid != cards[0].Grid { // two who live apart: nobody knows which
+		return web.Plate{}, pii.Address{}, ""
 	}
-	return v.plate(cards[0].Grid), cards[0].Address, cards[0].Grid
+	return v.plate(grid), cards[0].Address, grid
 }
 
 // seconds of milliseconds as a duration.

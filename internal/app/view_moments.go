@@ -36,7 +36,7 @@ func (s *story) who(id intake.UserID) string { return s.staff(s.ctx, id).Name }
 
 // own tells this contact's events.
 func (s *story) own(events []intake.Event, again bool) {
-	var answered, rang time.Time
+	var answered time.Time
 	var end *intake.EndedV1
 	for _, e := range events {
 		if d, ok := e.Data.(*intake.EndedV1); ok {
@@ -65,7 +65,6 @@ func (s *story) own(events []intake.Event, again bool) {
 				s.add(e.Time, "resident", "pressed", d.Key)
 			}
 		case *intake.RangV1:
-			rang = e.Time
 			s.add(e.Time, "us", "rang", s.who(d.Operator))
 		case *intake.UnrangV1:
 			if d.Why != "resident_left" {
@@ -93,7 +92,6 @@ func (s *story) own(events []intake.Event, again bool) {
 			s.end(e.Time, d, !answered.IsZero())
 		}
 	}
-	_ = rang
 }
 
 func (s *story) waiting(at time.Time, d *intake.WaitingV1) {

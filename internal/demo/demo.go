@@ -220,7 +220,7 @@ func fillHistory(ctx context.Context, s *app.Store, rng *rand.Rand, people []Cal
 		}
 		events = events[n:]
 	}
-	return fillCases(ctx, s, rng, h, ids)
+	return fillCases(ctx, s, rng, h)
 }
 
 // matters that residents call about, as an operator writes them down.
@@ -230,7 +230,7 @@ var matters = []struct{ category, words string }{
 	{"", "养老金认证手机上不会弄"}, {"", "流浪狗在幼儿园门口转"}, {"", "楼下烧烤店油烟熏得开不了窗"}, {"", "公交站牌被撞歪了"}, {"", "物业停车乱收费"}, {"", "煤气味道重，怕漏气"}, {"", "健身器材断了，小孩在上面玩"},
 }
 
-func fillCases(ctx context.Context, s *app.Store, rng *rand.Rand, h *history, ids []intake.UserID) error {
+func fillCases(ctx context.Context, s *app.Store, rng *rand.Rand, h *history) error {
 	cards := map[intake.Token]residents.Card{}
 	for _, p := range h.people[:residentsKnown] {
 		t := s.Token(p.Number)
@@ -253,6 +253,5 @@ func fillCases(ctx context.Context, s *app.Store, rng *rand.Rand, h *history, id
 			return err
 		}
 	}
-	_ = ids
 	return nil
 }
