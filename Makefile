@@ -10,7 +10,7 @@ run: build
 
 build:
 	@mkdir -p $(OUT)
-	$(GO) build -trimpath -o $(OUT)/yingda ./cmd/yingda
+	$(GO) build -o $(OUT)/yingda ./cmd/yingda
 
 # Everything that must hold.
 test: setup check
