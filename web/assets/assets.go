@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-//go:embed tokens.css screens.css sprite.svg live.js idiomorph.js
+//go:embed *.css *.svg *.js
 var files embed.FS
 
 type asset struct {

@@ -1,7 +1,7 @@
-// Package words holds what the screens say, in Chinese and in English, in two message files with the same keys.
+// Package words holds what the screens say, in Chinese and in English: a folder of message files for each, with the same keys.
 //
 // A message has parts {0}, {1} …; after a number, {0|person|people} chooses by it. T puts strings in; Split gives the pieces to
-// somebody who wants to put an element in. Both files are read once, at start; a test holds them to the same keys and parts.
+// somebody who wants to put an element in. All files are read once, at start; a key stands in one file of its tongue, and a test holds the tongues to the same keys and parts.
 //
 // What it does not do: it formats no times and no numbers, and it escapes nothing: templates do.
 package words
@@ -10,11 +10,12 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"strings"
 )
 
-//go:embed zh.json en.json
+//go:embed zh/*.json en/*.json
 var files embed.FS
 
 // Tongue is a language of the screens.
@@ -25,18 +26,31 @@ type Tongue struct {
 
 // Chinese and English.
 var (
-	Chinese = load("zh-Hans", "zh.json")
-	English = load("en", "en.json")
+	Chinese = load("zh-Hans", "zh")
+	English = load("en", "en")
 )
 
-func load(code, file string) *Tongue {
-	raw, err := files.ReadFile(file)
-	if err != nil {
-		panic(err)
+func load(code, folder string) *Tongue {
+	t := &Tongue{Code: code, m: map[string]string{}}
+	list, err := fs.Glob(files, folder+"/*.json")
+	if err != nil || len(list) == 0 {
+		panic(fmt.Sprintf("words/%s: no message file: %v", folder, err))
 	}
-	t := &Tongue{Code: code}
-	if err := json.Unmarshal(raw, &t.m); err != nil {
-		panic(fmt.Sprintf("words/%s: %v", file, err))
+	for _, file := range list {
+		raw, err := files.ReadFile(file)
+		if err != nil {
+			panic(err)
+		}
+		var m map[string]string
+		if err := json.Unmarshal(raw, &m); err != nil {
+			panic(fmt.Sprintf("words/%s: %v", file, err))
+		}
+		for k, v := range m {
+			if _, twice := t.m[k]; twice {
+				panic(fmt.Sprintf("words/%s: %q stands in another file too", file, k))
+			}
+			t.m[k] = v
+		}
 	}
 	return t
 }

@@ -20,12 +20,12 @@ func places(s string) []string {
 	return list
 }
 
-// Both files have the same keys and the same parts, and nothing is left unsaid.
+// Both tongues have the same keys and the same parts, and nothing is left unsaid.
 func TestBothTonguesSayTheSame(t *testing.T) {
 	for k, zh := range Chinese.Keys() {
 		en, ok := English.Keys()[k]
 		if !ok {
-			t.Errorf("en.json has no %q", k)
+			t.Errorf("English has no %q", k)
 			continue
 		}
 		if zh == "" || en == "" {
@@ -40,7 +40,7 @@ func TestBothTonguesSayTheSame(t *testing.T) {
 	}
 	for k := range English.Keys() {
 		if !Chinese.Has(k) {
-			t.Errorf("zh.json has no %q", k)
+			t.Errorf("Chinese has no %q", k)
 		}
 	}
 }
