@@ -35,6 +35,27 @@ func gridsCmd() *cobra.Command {
 	return cmd
 }
 
+func rulesCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "rules", Short: "which grid or department a case goes to, and until when"}
+	cmd.AddCommand(&cobra.Command{Use: "print", Short: "the rules in force, to begin one's own with", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := configOf(cmd)
+			if err != nil {
+				return err
+			}
+			return app.PrintRules(c, cmd.OutOrStdout())
+		}})
+	cmd.AddCommand(&cobra.Command{Use: "check FILE", Short: "say what is wrong with a file of rules, line by line", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := configOf(cmd)
+			if err != nil {
+				return err
+			}
+			return app.CheckRules(c, args[0], cmd.OutOrStdout())
+		}})
+	return cmd
+}
+
 func searchCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "search", Short: "the index"}
 	cmd.AddCommand(&cobra.Command{Use: "eval", Short: "measure search with the judged queries: recall@10, nDCG@10, zero hits, p95", Args: cobra.NoArgs,

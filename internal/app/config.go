@@ -10,17 +10,18 @@ import (
 // Config is everything that can be set, from one YAML file, YINGDA_… in the environment, and flags, the later over the
 // earlier. Zero is never a surprise: Default says what each is when it is not set. The doc tags make the annotated sample.
 type Config struct {
-	Data   string       `koanf:"data" doc:"folder in which everything is kept: log, tables, index, recordings"`
-	Office OfficeConfig `koanf:"office" doc:"whose hotline this is"`
-	HTTP   HTTPConfig   `koanf:"http" doc:"pages and API"`
-	SIP    SIPConfig    `koanf:"sip" doc:"telephony: where calls come in and operators' phones register"`
-	Trunks []Trunk      `koanf:"trunks" doc:"who may bring calls from outside, by address; with none, 127.0.0.0/8 counts as one"`
-	Media  MediaConfig  `koanf:"media" doc:"audio: ports, recording, prompts"`
-	Lines  []LineConfig `koanf:"lines" doc:"the published numbers at the first start; afterwards they are kept in the ledger (yingda lines, or the page 号码台账), where they change without a restart"`
-	Queue  QueueConfig  `koanf:"queue" doc:"how those who wait meet operators"`
-	Books  BooksConfig  `koanf:"books" doc:"callbacks and the answer rate"`
-	Log    LogConfig    `koanf:"log" doc:"what the program says about itself"`
-	Stream StreamConfig `koanf:"stream" doc:"the event log"`
+	Data    string        `koanf:"data" doc:"folder in which everything is kept: log, tables, index, recordings"`
+	Office  OfficeConfig  `koanf:"office" doc:"whose hotline this is"`
+	HTTP    HTTPConfig    `koanf:"http" doc:"pages and API"`
+	SIP     SIPConfig     `koanf:"sip" doc:"telephony: where calls come in and operators' phones register"`
+	Trunks  []Trunk       `koanf:"trunks" doc:"who may bring calls from outside, by address; with none, 127.0.0.0/8 counts as one"`
+	Media   MediaConfig   `koanf:"media" doc:"audio: ports, recording, prompts"`
+	Lines   []LineConfig  `koanf:"lines" doc:"the published numbers at the first start; afterwards they are kept in the ledger (yingda lines, or the page 号码台账), where they change without a restart"`
+	Routing RoutingConfig `koanf:"routing" doc:"where cases go, and until when"`
+	Queue   QueueConfig   `koanf:"queue" doc:"how those who wait meet operators"`
+	Books   BooksConfig   `koanf:"books" doc:"callbacks and the answer rate"`
+	Log     LogConfig     `koanf:"log" doc:"what the program says about itself"`
+	Stream  StreamConfig  `koanf:"stream" doc:"the event log"`
 }
 
 // OfficeConfig names the office.
@@ -78,6 +79,11 @@ type LineConfig struct {
 	Number  string   `koanf:"number" doc:"the number as published"`
 	Owner   string   `koanf:"owner" doc:"unit in charge"`
 	Hours   string   `koanf:"hours" doc:"24h, or spans such as 'Mo-Fr 08:30-12:00,13:30-17:30; Sa 09:00-12:00'"`
+}
+
+// RoutingConfig of the cases.
+type RoutingConfig struct {
+	Rules string `koanf:"rules" doc:"file of the office's own rules (YAML or JSON), read again whenever it changes; empty: the set that comes with the program, see yingda rules print"`
 }
 
 // QueueConfig of the queue.

@@ -60,6 +60,10 @@ func (c Config) check() []Problem {
 	p.want(c.Media.PortMax <= 65535 && c.Media.PortMax >= c.Media.PortMin+3, "media.port_max", "%d: at most 65535 and at least port_min + 3", c.Media.PortMax)
 	p.want(c.Media.Threads >= 0 && c.Media.Threads <= 256, "media.threads", "%d: 0 to 256", c.Media.Threads)
 	c.checkLines(&p)
+	if c.Routing.Rules != "" {
+		_, err := readRules(c.Routing.Rules, c.location())
+		p.want(err == nil, "routing.rules", "%v", err)
+	}
 	p.want(c.Queue.Strategy == "longest_idle" || c.Queue.Strategy == "fewest_calls", "queue.strategy", "%q: longest_idle or fewest_calls", c.Queue.Strategy)
 	p.want(c.Queue.RingTime >= 5*time.Second && c.Queue.RingTime <= 2*time.Minute, "queue.ring_time", "%s: 5s to 2m", c.Queue.RingTime)
 	p.want(c.Queue.WrapUp >= 0 && c.Queue.WrapUp <= time.Hour, "queue.wrap_up", "%s: 0s to 1h", c.Queue.WrapUp)

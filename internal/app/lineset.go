@@ -13,14 +13,15 @@ import (
 	"yingda/telephony/switchboard"
 )
 
-// watch looks once a second for what another process changed (the command line, another page): lines come into force for the
-// next call, no live one is touched.
+// watch looks once a second for what another process changed (the command line, another page): lines, rules, grids and residents' cards come
+// into force for the next call or case, no live one is touched.
 func (a *App) watch(ctx context.Context) {
 	every := time.NewTicker(time.Second)
 	defer every.Stop()
 	hour := time.NewTicker(time.Hour)
 	defer hour.Stop()
 	var known int64 = -1
+	var failing bool // said once, not every second
 	for {
 		select {
 		case <-ctx.Done():
@@ -33,6 +34,12 @@ func (a *App) watch(ctx context.Context) {
 			if _, err := a.books.Wake(ctx, a.now()); err != nil && ctx.Err() == nil {
 				a.log.Error("callbacks", "err", err)
 			}
+			a.reloadRules()
+			err := a.refresh(ctx)
+			if err != nil && !failing && ctx.Err() == nil {
+				a.log.Error("what other programs wrote", "err", err)
+			}
+			failing = err != nil
 			v, err := a.ledger.Version(ctx)
 			if err != nil {
 				if ctx.Err() == nil {

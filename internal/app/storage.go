@@ -41,6 +41,7 @@ type Store struct {
 	residents *residents.Book
 	users     *users.Book
 	ledger    *lines.Ledger
+	rulesFile *rulesFile
 	index     search.Index // only in the process that serves
 	secret    []byte       // makes callers' tokens
 	now       func() time.Time
@@ -116,7 +117,12 @@ func (s *Store) openBooks(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("residents: %w", err)
 	}
-	s.cases, err = casebook.New(ctx, casebook.Config{Store: s.DB, Source: s.Source, Epoch: s.Epoch, Location: c.location(), Now: s.now, NewID: newID, Home: s.home, Older: s.older, Logger: s.slog})
+	s.rulesFile = newRulesFile(c.Routing.Rules, c.location())
+	set, err := s.rulesFile.read()
+	if err != nil {
+		return err
+	}
+	s.cases, err = casebook.New(ctx, casebook.Config{Store: s.DB, Rules: set, Source: s.Source, Epoch: s.Epoch, Location: c.location(), Now: s.now, NewID: newID, Home: s.home, Older: s.older, Logger: s.slog})
 	if err != nil {
 		return fmt.Errorf("case book: %w", err)
 	}

@@ -194,6 +194,9 @@ func (v *view) alarms() []web.Alarm {
 			list = append(list, web.Alarm{What: "lag", Since: time.UnixMilli(since)})
 		}
 	}
+	if since := v.rulesFile.bad.Load(); since > 0 {
+		list = append(list, web.Alarm{What: "rules", Since: time.UnixMilli(since)})
+	}
 	v.trunksDown.Range(func(_, at any) bool {
 		list = append(list, web.Alarm{What: "trunk", Since: at.(time.Time)})
 		return true

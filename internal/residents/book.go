@@ -25,7 +25,11 @@ type Book struct {
 	cards   map[string]Card
 	byToken map[intake.Token][]string
 	blocked map[blockKey]Blocked
+	seen    mark // of the tables when they were read last
 }
+
+// mark changes with every change of the tables.
+type mark struct{ cards, changed, blocked, blockedAt int64 }
 
 type blockKey struct {
 	token intake.Token
@@ -65,13 +69,41 @@ func New(ctx context.Context, c Config) (*Book, error) {
 // Reload reads the tables anew: for what another node has written.
 func (b *Book) Reload(ctx context.Context) error {
 	fresh := &Book{c: b.c, cards: map[string]Card{}, byToken: map[intake.Token][]string{}, blocked: map[blockKey]Blocked{}}
+	seen, err := b.mark(ctx) // before the rest: what is written meanwhile is read again
+	if err != nil {
+		return err
+	}
 	if err := fresh.load(ctx); err != nil {
 		return err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.cards, b.byToken, b.blocked = fresh.cards, fresh.byToken, fresh.blocked
+	b.cards, b.byToken, b.blocked, b.seen = fresh.cards, fresh.byToken, fresh.blocked, seen
 	return nil
+}
+
+// Refresh reads the tables anew when another process has changed them, and says whether it has.
+func (b *Book) Refresh(ctx context.Context) (bool, error) {
+	now, err := b.mark(ctx)
+	if err != nil {
+		return false, err
+	}
+	b.mu.RLock()
+	same := now == b.seen
+	b.mu.RUnlock()
+	if same {
+		return false, nil
+	}
+	return true, b.Reload(ctx)
+}
+
+func (b *Book) mark(ctx context.Context) (m mark, err error) {
+	err = b.c.Store.QueryRow(ctx, "SELECT (SELECT COUNT(*) FROM residents), (SELECT COALESCE(MAX(changed), 0) FROM residents), (SELECT COUNT(*) FROM blocked), (SELECT COALESCE(MAX(at), 0) FROM blocked)").
+		Scan(&m.cards, &m.changed, &m.blocked, &m.blockedAt)
+	if err != nil {
+		return m, fmt.Errorf("residents: %w", err)
+	}
+	return m, nil
 }
 
 func (b *Book) load(ctx context.Context) error {

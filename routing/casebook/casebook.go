@@ -49,6 +49,7 @@ type Config struct {
 type Book struct {
 	config   Config
 	registry atomic.Pointer[versions]
+	newest   atomic.Int64 // row of the newest registry that was read
 	rules    atomic.Pointer[rules.Set]
 }
 

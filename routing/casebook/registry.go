@@ -89,8 +89,19 @@ func words(list []string) string {
 	return string(raw)
 }
 
-// loadRegistry reads the versions from the newest back to the one that is in force now. Another node that saved one is heard of by
-// grid.imported, see Apply.
+// Refresh reads the registries anew when another process has saved one, and says whether it has.
+func (b *Book) Refresh(ctx context.Context) (bool, error) {
+	var newest int64
+	if err := b.config.Store.QueryRow(ctx, "SELECT COALESCE(MAX(row), 0) FROM registries").Scan(&newest); err != nil {
+		return false, fmt.Errorf("casebook: %w", err)
+	}
+	if newest == b.newest.Load() {
+		return false, nil
+	}
+	return true, b.loadRegistry(ctx)
+}
+
+// loadRegistry reads the versions from the newest back to the one that is in force now.
 func (b *Book) loadRegistry(ctx context.Context) error {
 	empty, err := grid.Build(grid.Parts{Layout: grid.GBT30428})
 	if err != nil {
@@ -130,7 +141,9 @@ func (b *Book) loadRegistry(ctx context.Context) error {
 		return fmt.Errorf("casebook: %w", err)
 	}
 	all := &versions{}
+	var newest int64
 	for _, v := range wanted {
+		newest = max(newest, v.row)
 		r, err := b.readRegistry(ctx, v.row, v.parts)
 		if err != nil {
 			return fmt.Errorf("casebook: registry %s: %w", v.parts.Version, err)
@@ -141,6 +154,7 @@ func (b *Book) loadRegistry(ctx context.Context) error {
 		all.list = append(all.list, empty)
 	}
 	b.registry.Store(all)
+	b.newest.Store(newest)
 	return nil
 }
 
