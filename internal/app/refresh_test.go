@@ -123,7 +123,7 @@ func TestWhatAnotherProcessWritesIsTakenUp(t *testing.T) {
 		t.Fatalf("%d grids before any was read", n)
 	}
 	file := filepath.Join(t.TempDir(), "grids.csv")
-	if err := os.WriteFile(file, []byte("code,name,level,parent\n320599,梅溪区,district,\n320599001,梅溪街道,street,320599\n320599001001,梅苑社区,community,320599001\n32059900100101,第一网格,grid,320599001001\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("code,name,level,parent,worker\n320599,梅溪区,district,,\n320599001,梅溪街道,street,320599,\n320599001001,梅苑社区,community,320599001,\n32059900100101,第一网格,grid,320599001001,李四\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var said bytes.Buffer
