@@ -46,6 +46,8 @@ type Office struct {
 	Recordings Recordings
 	Ledger     Ledger
 	Live       Live
+	Chats      Chats  // nil: this office has no chat
+	Worker     Worker // nil: no pages for grid workers but the list of cases
 }
 
 // Viewer is who looks or acts. What they do is written down with it.
@@ -505,6 +507,8 @@ type NewCase struct {
 	Dept     string
 	Next     string // dispatch, close, wait
 	Answer   pii.Text
+	Who      string   // card of the person who says it, one of DeskContact.Who; "": not chosen
+	Name     pii.Name // as they gave it, when there is no card
 }
 
 // Proposal is where a case would go.
@@ -514,8 +518,10 @@ type Proposal struct {
 	Confidence int
 	Others     []Plate
 	Department string
+	DeptCode   string // of Department
 	Deadline   time.Time
 	Rule       string
+	Similar    []SameMatter
 }
 
 // CaseForm is what the small form offers.
@@ -541,6 +547,8 @@ type CaseAct struct {
 type CaseDeeds interface {
 	Open(ctx context.Context, v Viewer, id intake.ContactID, n NewCase) (intake.CaseID, error)
 	Do(ctx context.Context, v Viewer, id intake.CaseID, a CaseAct) error
+	// Attach says that a contact is about a matter that has a case already; words, if any, are noted on it.
+	Attach(ctx context.Context, v Viewer, id intake.ContactID, to intake.CaseID, words pii.Text) error
 }
 
 // Callbacks change what is owed. Errors: ErrNotFound, ErrGone, ErrBusy, ErrNoPhone, ErrOnCall, Refusal.
@@ -631,7 +639,7 @@ type Desk interface {
 }
 
 // BreakReasons, under "break.".
-func BreakReasons() []string { return []string{"rest", "meal", "meeting", "training", "visit"} }
+func BreakReasons() []string { return []string{"rest", "meal", "meeting", "training", "visit", "busy"} }
 
 // MyDesk is what concerns one operator now.
 type MyDesk struct {
@@ -648,9 +656,11 @@ type MyDesk struct {
 	Waiting  int
 	Longest  time.Duration
 	Seats    []Seats
+	Asked    []AskedCall // by grid workers, the oldest first
 }
 
-// DeskContact is the person an operator's phone rings for, or who is on it, or was just now.
+// DeskContact is the person an operator's phone rings for, or who is on it, or was just now (wrap_up: until they say that it is written down).
+// Quiet is for how long nothing has been heard of a silent one.
 type DeskContact struct {
 	Contact  intake.ContactID
 	Callback bool // we phone them
@@ -664,6 +674,12 @@ type DeskContact struct {
 	First    time.Time
 	Silent   bool // connected and says nothing
 	Cases    []CaseRow
+	Who      []WhoMayBe   // everybody known to use the number
+	Earlier  []ContactRow // their contacts before this one, newest first, a few
+	Address  pii.Address  // where they live, when that is known
+	Alone    bool         // lives alone
+	Done     bool         // a case was opened from it, or it was attached to one
+	Quiet    time.Duration
 }
 
 // Ledger is what others audit us by: the HTTP API.

@@ -495,6 +495,10 @@ func (s sampleCaseDeeds) Do(_ context.Context, v Viewer, id intake.CaseID, a Cas
 	return s.deed(v, "%s %s %s%s %s %s%s %s", a.Act, id, a.Text.Reveal(), a.Why, a.Grid, a.Dept, a.Result, a.Known)
 }
 
+func (s sampleCaseDeeds) Attach(_ context.Context, v Viewer, id intake.ContactID, to intake.CaseID, words pii.Text) error {
+	return s.deed(v, "attach %s to %s: %s", id, to, words.Reveal())
+}
+
 type sampleCallbacks struct{ *sample }
 
 func (s sampleCallbacks) Call(_ context.Context, v Viewer, id intake.CallbackID) error {

@@ -3,12 +3,14 @@ package app
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"yingda/intake"
+	"yingda/internal/pii"
 	"yingda/internal/users"
 	"yingda/routing"
 	"yingda/routing/casebook"
@@ -226,7 +228,12 @@ func (v casesView) Propose(ctx context.Context, _ web.Viewer, id intake.ContactI
 		return web.Proposal{}, err
 	}
 	out := web.Proposal{Grid: v.plate(p.Found.Grid), Why: p.Found.Why, Confidence: p.Found.Confidence, Department: v.department(p.Decision.Department),
-		Deadline: p.Decision.Deadline, Rule: p.Decision.Why}
+		DeptCode: p.Decision.Department, Deadline: p.Decision.Deadline, Rule: p.Decision.Why}
+	for _, a := range p.Similar {
+		if !slices.Contains(a.Case.Contacts, id) {
+			out.Similar = append(out.Similar, web.SameMatter{CaseRow: v.caseRow(a.Case, v.now()), Why: a.Why})
+		}
+	}
 	for _, c := range p.Found.Candidates {
 		if c.Grid != p.Found.Grid {
 			out.Others = append(out.Others, v.plate(c.Grid))
@@ -286,6 +293,29 @@ func (v caseDeeds) Do(ctx context.Context, who web.Viewer, id intake.CaseID, act
 		return err
 	}
 	_, err = v.cases.Do(ctx, id, in)
+	return refusal(err)
+}
+
+// Attach says that a contact is about a matter that has a case already. The same again changes nothing.
+func (v caseDeeds) Attach(ctx context.Context, who web.Viewer, id intake.ContactID, to intake.CaseID, words pii.Text) error {
+	if _, err := v.books.Contact(ctx, id); err != nil {
+		return notFound(err)
+	}
+	c, err := v.cases.Case(ctx, to)
+	if errors.Is(err, casebook.ErrNoCase) || err == nil && !mayCase(who, c) {
+		return web.ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	if slices.Contains(c.Contacts, id) {
+		return nil
+	}
+	in := []routing.Input{routing.Attach{Contact: id, By: who.ID}}
+	if strings.TrimSpace(words.Reveal()) != "" {
+		in = append(in, routing.Note{Text: words, By: who.ID})
+	}
+	_, err = v.cases.DoOnce(ctx, "attach/"+string(id)+"/"+string(to), to, in...)
 	return refusal(err)
 }
 

@@ -186,24 +186,54 @@ func refused(effects []routing.Effect) error {
 
 // Do does something to a case and gives it as it stands then. *Refused when its state does not allow it; ErrNoCase.
 func (b *Book) Do(ctx context.Context, id intake.CaseID, in routing.Input) (routing.Case, error) {
+	return b.DoOnce(ctx, "", id, in)
+}
+
+// DoOnce does several things to a case, all of them or none. The same key again does nothing and gives the case as it stands:
+// what a phone has kept in a dead spot comes until it hears an answer. An empty key is no key.
+func (b *Book) DoOnce(ctx context.Context, key string, id intake.CaseID, list ...routing.Input) (routing.Case, error) {
 	var c routing.Case
 	err := b.config.Store.Tx(ctx, func(tx *store.Tx) (err error) {
 		if c, err = one(tx.QueryRowContext(ctx, "SELECT data FROM cases WHERE id = ?", string(id))); err != nil {
 			return err
 		}
-		if r, ok := in.(routing.Route); ok {
-			if err := b.known(r); err != nil {
+		if key != "" {
+			taken, err := tx.ExecContext(ctx, "INSERT INTO case_keys (key, id) VALUES (?, ?) ON CONFLICT (key) DO NOTHING", key, string(id))
+			if err != nil {
+				return err
+			}
+			if n, err := taken.RowsAffected(); err != nil || n == 0 {
 				return err
 			}
 		}
 		now := b.now()
-		effects := caselife.Load(c).Step(now, in)
-		if err := refused(effects); err != nil {
-			return err
+		for _, in := range list {
+			if r, ok := in.(routing.Route); ok {
+				if err := b.known(r); err != nil {
+					return err
+				}
+			}
+			effects := caselife.Load(c).Step(now, in)
+			if err := refused(effects); err != nil {
+				return err
+			}
+			if err := b.write(ctx, tx, &c, now, effects); err != nil {
+				return err
+			}
 		}
-		return b.write(ctx, tx, &c, now, effects)
+		return nil
 	})
 	return c, err
+}
+
+// Has says whether something with that key was opened or done, and on which case.
+func (b *Book) Has(ctx context.Context, key string) (intake.CaseID, bool, error) {
+	var id string
+	err := b.config.Store.QueryRow(ctx, "SELECT id FROM case_keys WHERE key = ?", key).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", false, nil
+	}
+	return intake.CaseID(id), err == nil, err
 }
 
 // known refuses to route a case to what is not there.
