@@ -31,23 +31,25 @@ type FieldError struct{ Field, Sentence string }
 
 func (f FieldError) Error() string { return "web: " + f.Field + ": " + f.Sentence }
 
-// Office is all that the pages show and do. The wiring fills it; every part must be there.
+// Office is all that the pages show and do. The wiring fills it; every part must be there but those that say otherwise.
 type Office struct {
-	Board      Board
-	Unreturned Unreturned
-	Contacts   Contacts
-	Search     Search
-	Cases      Cases
-	Lines      Lines
-	Desk       Desk
-	Callbacks  Callbacks
-	CaseDeeds  CaseDeeds
-	Reveals    Reveals
-	Recordings Recordings
-	Ledger     Ledger
-	Live       Live
-	Chats      Chats  // nil: this office has no chat
-	Worker     Worker // nil: no pages for grid workers but the list of cases
+	Board         Board
+	Unreturned    Unreturned
+	Contacts      Contacts
+	Search        Search
+	Cases         Cases
+	Lines         Lines
+	Desk          Desk
+	Callbacks     Callbacks
+	CaseDeeds     CaseDeeds
+	Reveals       Reveals
+	Recordings    Recordings
+	Ledger        Ledger
+	Live          Live
+	Chats         Chats         // nil: this office has no chat
+	Worker        Worker        // nil: no pages for grid workers but the list of cases
+	Residents     Residents     // nil: this server has no pages for people without an account
+	ResidentChats ResidentChats // nil: and no chat
 }
 
 // Viewer is who looks or acts. What they do is written down with it.
