@@ -101,6 +101,12 @@ type cast struct {
 
 type desk struct{ login, user, secret string }
 
+// Prepare fills an empty data folder with the demo's office and its thirty days, for whoever wants to measure on them.
+func Prepare(ctx context.Context, c app.Config, log *slog.Logger, out io.Writer) error {
+	_, err := prepare(ctx, c, log, out)
+	return err
+}
+
 // prepare fills an empty folder; in one that was prepared it makes the desk phones new secrets only.
 func prepare(ctx context.Context, c app.Config, log *slog.Logger, out io.Writer) (cast, error) {
 	s, err := app.OpenStore(ctx, c, app.StoreOptions{Logger: log})
