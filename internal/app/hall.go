@@ -9,8 +9,8 @@ import (
 )
 
 // hall is the machine of one switchboard's loop: the queue and the calls (and, when they come, the chats), each a pure machine
-// of its own. It hands what one says to the one concerned, at once and before the next input, so that an operator who talks
-// is not offered something else by an arm that doesn't know.
+// of its own. What one says to another is handed on in the order in which it was said, all of it before the next input comes in: so
+// an operator who talks is not offered something else by an arm that doesn't know, and nobody hears of an offer after its end.
 type hall struct {
 	queue *queue.Queue
 	board *switchboard.Switchboard
@@ -25,56 +25,80 @@ type hallEffect any
 
 // Step takes one input and says everything that follows, in order.
 func (h *hall) Step(now time.Time, in hallInput) []hallEffect {
-	var out []hallEffect
+	w := work{hall: h, now: now}
 	switch in := in.(type) {
 	case telephony.Input:
-		out = h.fromBoard(now, out, h.board.Step(now, in))
+		w.fromBoard(h.board.Step(now, in))
 	case queue.Input:
-		out = h.fromQueue(now, out, h.queue.Step(now, in))
+		w.fromQueue(h.queue.Step(now, in))
 	}
-	return out
+	return w.finish()
 }
 
-// Wake does what has become due in either.
+// Wake does what has become due in any of them.
 func (h *hall) Wake(now time.Time) []hallEffect {
-	var out []hallEffect
-	if d := h.queue.Deadline(); !d.IsZero() && !d.After(now) {
-		out = h.fromQueue(now, out, h.queue.Wake(now))
+	w := work{hall: h, now: now}
+	if due(h.queue.Deadline(), now) {
+		w.fromQueue(h.queue.Wake(now))
 	}
-	if d := h.board.Deadline(); !d.IsZero() && !d.After(now) {
-		out = h.fromBoard(now, out, h.board.Wake(now))
+	if due(h.board.Deadline(), now) {
+		w.fromBoard(h.board.Wake(now))
 	}
-	return out
+	return w.finish()
 }
 
-// Deadline is the earlier of the two.
-func (h *hall) Deadline() time.Time {
-	a, b := h.queue.Deadline(), h.board.Deadline()
+func due(deadline, now time.Time) bool { return !deadline.IsZero() && !deadline.After(now) }
+
+// Deadline is the earliest of them.
+func (h *hall) Deadline() time.Time { return earlier(h.queue.Deadline(), h.board.Deadline()) }
+
+// earlier of two moments; zero is none.
+func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}
 	return a
 }
 
-func (h *hall) fromBoard(now time.Time, out []hallEffect, effects []telephony.Effect) []hallEffect {
-	for _, e := range effects {
-		if to, ok := e.(switchboard.ToQueue); ok {
-			out = h.fromQueue(now, out, h.queue.Step(now, to.Input))
-			continue
-		}
-		out = append(out, e)
-	}
-	return out
+// work is what follows from one input: what was said and is not handed on yet, and what is for outside.
+type work struct {
+	hall *hall
+	now  time.Time
+	said []any // switchboard.ToQueue for the queue, queue.Effect for the others; the oldest first
+	out  []hallEffect
 }
 
-func (h *hall) fromQueue(now time.Time, out []hallEffect, effects []queue.Effect) []hallEffect {
+func (w *work) fromBoard(effects []telephony.Effect) {
+	for _, e := range effects {
+		if to, ok := e.(switchboard.ToQueue); ok {
+			w.said = append(w.said, to)
+			continue
+		}
+		w.out = append(w.out, e)
+	}
+}
+
+func (w *work) fromQueue(effects []queue.Effect) {
 	for _, e := range effects {
 		switch e.(type) {
 		case queue.StateChanged, queue.Notice:
-			out = append(out, e)
+			w.out = append(w.out, e)
 		default:
-			out = h.fromBoard(now, out, h.board.Step(now, switchboard.FromQueue{Effect: e}))
+			w.said = append(w.said, e)
 		}
 	}
-	return out
+}
+
+func (w *work) finish() []hallEffect {
+	for len(w.said) > 0 {
+		next := w.said[0]
+		w.said = w.said[1:]
+		switch next := next.(type) {
+		case switchboard.ToQueue:
+			w.fromQueue(w.hall.queue.Step(w.now, next.Input))
+		case queue.Effect:
+			w.fromBoard(w.hall.board.Step(w.now, switchboard.FromQueue{Effect: next}))
+		}
+	}
+	return w.out
 }
