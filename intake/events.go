@@ -100,13 +100,14 @@ type Attachment struct {
 	SHA256 string `json:"sha256"`
 }
 
-// RecordedV1: a recording is complete as far as it will be.
+// RecordedV1: a recording is complete as far as it will be, or was ordered and could not be made: then Failed, and there is nothing to hear.
 type RecordedV1 struct {
 	ID       RecordingID `json:"id"`
 	Millis   int64       `json:"ms"`
 	Channels int         `json:"channels"`
 	SHA256   string      `json:"sha256,omitempty"`
 	CutShort bool        `json:"cut_short,omitempty"`
+	Failed   bool        `json:"failed,omitempty"`
 }
 
 // EndedV1 is written exactly once for each contact; only a provisional one is followed by another, which replaces it.

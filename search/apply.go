@@ -71,7 +71,7 @@ func foldContact(doc *Document, e intake.Event) bool {
 		}
 		personal(doc, e.Personal)
 	case *intake.RecordedV1:
-		if slices.Contains(doc.Recordings, d.ID) {
+		if d.Failed || slices.Contains(doc.Recordings, d.ID) {
 			return false
 		}
 		doc.Recordings = add(doc.Recordings, d.ID)

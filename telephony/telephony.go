@@ -83,7 +83,7 @@ type (
 		Leg    LegID
 		Status int    // SIP status, 0 when there was no response
 		Q850   int    // cause (RFC 3326, 6432), 0 when none was given
-		Why    string // no_answer, busy, declined, unreachable, error
+		Why    string // no_answer, busy, declined, unreachable, error, hangup (we had ordered it to end)
 	}
 	// Ended: a leg that was up, or came in and was not answered, is over: BYE or CANCEL from the far side, no ACK, lost
 	// transport. Comes once for each leg, also after our own Hangup (then By is us).
@@ -91,7 +91,7 @@ type (
 		Leg  LegID
 		By   intake.By // resident: the far side hung up; network: it failed; us: we ordered it
 		Q850 int
-		Why  string // bye, cancel, no_ack, media_timeout, transport, hangup, session_expired
+		Why  string // bye, cancel, no_ack, media_timeout, transport, hangup (as ordered), session_expired, fault and error (ours)
 	}
 	// Held and Resumed: the far side put us on hold (sendonly, inactive, c=0.0.0.0), and took us back.
 	Held    struct{ Leg LegID }

@@ -87,7 +87,11 @@ func (s *story) own(events []intake.Event, again bool) {
 		case *intake.SilentV1:
 			s.add(e.Time, "system", "silent")
 		case *intake.RecordedV1:
-			s.add(e.Time, "system", "recorded", span(millis(d.Millis)))
+			if d.Failed {
+				s.add(e.Time, "system", "unrecorded")
+			} else {
+				s.add(e.Time, "system", "recorded", span(millis(d.Millis)))
+			}
 		case *intake.EndedV1:
 			s.end(e.Time, d, !answered.IsZero())
 		}

@@ -547,9 +547,7 @@ func (c *Call) recorded(in telephony.Recorded) {
 	if in.Recording == c.recording {
 		c.recording = ""
 	}
-	if in.Err == "" {
-		c.write(&intake.RecordedV1{ID: in.Recording, Millis: in.Millis, Channels: in.Channels, SHA256: in.SHA256, CutShort: in.CutShort})
-	}
+	c.write(&intake.RecordedV1{ID: in.Recording, Millis: in.Millis, Channels: in.Channels, SHA256: in.SHA256, CutShort: in.CutShort, Failed: in.Err != ""})
 }
 
 // View is how the call stands, for the board.
