@@ -29,6 +29,7 @@ fuzz:
 bench: setup
 	$(GO) test -run '^$$' -bench . -benchtime 2s ./intake/stream/sqllog ./intake/books ./search/bleve ./telephony/sip ./routing/...
 	$(GO) run ./bench/media
+	$(GO) run ./bench/hotline
 
 # The annotated sample file, made from the structs.
 sample:

@@ -244,9 +244,17 @@ func fillCases(ctx context.Context, s *app.Store, rng *rand.Rand, h *history) er
 			cards[t] = list[0]
 		}
 	}
-	answered := h.answered
-	for range min(90, len(answered)) {
-		c := answered[rng.IntN(len(answered))]
+	var known []answeredCall // by somebody whose home we know: the grid is found by it
+	for _, c := range h.answered {
+		if _, ok := cards[c.caller]; ok {
+			known = append(known, c)
+		}
+	}
+	for i := range min(90, len(known)) {
+		c := known[rng.IntN(len(known))]
+		if i%8 == 0 { // and a few of strangers
+			c = h.answered[rng.IntN(len(h.answered))]
+		}
 		m := matters[rng.IntN(len(matters))]
 		card := cards[c.caller]
 		next := routing.NextDispatch
