@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 GO    ?= go
 OUT   ?= bin
-.PHONY: run test check bench fuzz build sample prompts pages setup
+.PHONY: run test check bench fuzz build sample prompts pages setup services-up services-down test-services
 
 # A hotline with robots that phone it: open http://127.0.0.1:8080
 run: build
@@ -21,6 +21,19 @@ check:
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
+
+# Tests against the real Kafka, Elasticsearch and PostgreSQL, which are started for them and stopped afterwards: the packages that have files
+# with the build tag "services", one after the other, since some of them stop a server. See deploy/services/README.md.
+SERVICES_PACKAGES ?= $(shell git grep -l '^//go:build services' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's|^|./|')
+test-services:
+	$(GO) vet -tags services ./...
+	./deploy/services/with $(GO) test -tags services -p 1 -race -count=1 -timeout 20m $(SERVICES_PACKAGES)
+
+services-up:
+	@./deploy/services/services up
+
+services-down:
+	@./deploy/services/services down
 
 FUZZTIME ?= 60s
 fuzz:
