@@ -43,6 +43,9 @@ func (*LineTestedV1) EventType() Type       { return "line.tested.v1" }
 func (*GridImportedV1) EventType() Type     { return "grid.imported.v1" }
 func (*PersonRevealedV1) EventType() Type   { return "person.revealed.v1" }
 func (*RecordingPlayedV1) EventType() Type  { return "recording.played.v1" }
+func (*ListExportedV1) EventType() Type     { return "list.exported.v1" }
+func (*AccountSignedV1) EventType() Type    { return "account.signed.v1" }
+func (*AccountChangedV1) EventType() Type   { return "account.changed.v1" }
 func (*NodeStartedV1) EventType() Type      { return "node.started.v1" }
 func (*NodeDegradedV1) EventType() Type     { return "node.degraded.v1" }
 func (*NodeRecoveredV1) EventType() Type    { return "node.recovered.v1" }
@@ -90,6 +93,9 @@ var catalogue = []func() Data{
 	func() Data { return new(GridImportedV1) },
 	func() Data { return new(PersonRevealedV1) },
 	func() Data { return new(RecordingPlayedV1) },
+	func() Data { return new(ListExportedV1) },
+	func() Data { return new(AccountSignedV1) },
+	func() Data { return new(AccountChangedV1) },
 	func() Data { return new(NodeStartedV1) },
 	func() Data { return new(NodeDegradedV1) },
 	func() Data { return new(NodeRecoveredV1) },

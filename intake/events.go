@@ -353,6 +353,52 @@ type RecordingPlayedV1 struct {
 	ToMS      int64       `json:"to_ms"`
 }
 
+// ListExportedV1: somebody took a list away as a file. Written before its first byte goes out.
+type ListExportedV1 struct {
+	Viewer UserID `json:"viewer"`
+	List   string `json:"list"`             // contacts, unreturned, cases, cleared, history, team, audit, search
+	Format string `json:"format"`           // csv, xlsx
+	Filter string `json:"filter,omitempty"` // how it was narrowed, as the address of the page has it; what was searched for is not in it
+	Hash   string `json:"hash,omitempty"`   // of what was searched for: two equal searches can be told, and nobody's words are here
+}
+
+// How somebody signed in, or did not.
+const (
+	SignedIn     = "in"
+	SignedOut    = "out"
+	SignInFailed = "failed" // a wrong password for an account that there is
+)
+
+// AccountSignedV1: somebody signed in or out, or somebody tried to with a wrong password.
+type AccountSignedV1 struct {
+	User UserID `json:"user"`
+	How  string `json:"how"` // one of SignedIn, SignedOut, SignInFailed
+	Wall bool   `json:"wall,omitempty"`
+}
+
+// What happened to an account or a token.
+const (
+	AccountMade     = "made"
+	AccountChanged  = "changed" // name, role or grids
+	AccountDisabled = "disabled"
+	AccountEnabled  = "enabled"
+	AccountReset    = "reset"    // a new one-time password
+	AccountPassword = "password" // its owner chose a new one
+	AccountPhone    = "phone"    // new credentials for the phone
+	TokenMade       = "token_made"
+	TokenRevoked    = "token_revoked"
+)
+
+// AccountChangedV1: an account or a token is new or has changed.
+type AccountChangedV1 struct {
+	User   UserID `json:"user,omitempty"` // whose account; empty for tokens
+	Token  string `json:"token,omitempty"`
+	By     UserID `json:"by,omitempty"` // empty: the command line
+	What   string `json:"what"`         // one of Account…, Token…
+	Role   string `json:"role,omitempty"`
+	Before string `json:"before,omitempty"` // the role before, when that changed
+}
+
 // NodeStartedV1: the program started.
 type NodeStartedV1 struct {
 	Version string `json:"version"`

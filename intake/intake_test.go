@@ -14,7 +14,7 @@ import (
 
 // TestCatalogue: every struct of the catalogue has a name of its own, of the right form, and New makes it empty.
 func TestCatalogue(t *testing.T) {
-	form := regexp.MustCompile(`^(contact|callback|case|operator|line|grid|person|recording|node)\.[a-z]+\.v[1-9][0-9]*$`)
+	form := regexp.MustCompile(`^(contact|callback|case|operator|line|grid|person|recording|list|account|node)\.[a-z]+\.v[1-9][0-9]*$`)
 	names := map[Type]bool{}
 	structs := map[reflect.Type]bool{}
 	for _, name := range Types() {

@@ -45,6 +45,10 @@ type Office struct {
 	Reveals       Reveals
 	Recordings    Recordings
 	Ledger        Ledger
+	History       History
+	Team          Team
+	Trail         Trail
+	Lists         Lists
 	Live          Live
 	Chats         Chats         // nil: this office has no chat
 	Worker        Worker        // nil: no pages for grid workers but the list of cases
@@ -132,6 +136,9 @@ type Wall struct {
 	DueSoon      int   // callbacks due within 30 minutes
 	Calling      int   // callbacks that are being made now
 
+	Channels []ChannelSum // of today, those that somebody came by
+	Queues   []ChannelSum // who waits now, by channel: Open
+
 	Offered  int
 	Answered int // answered, replied, accepted
 	Lost     int // every other outcome
@@ -148,6 +155,12 @@ type Wall struct {
 	Tested time.Time // last test call to the lines; zero: none
 	Lines  int       // how many were tested then
 	Passed int       // how many of them were through
+}
+
+// ChannelSum is what came by one channel: Offered = Answered + Lost + Open.
+type ChannelSum struct {
+	Channel                       intake.Channel
+	Offered, Answered, Lost, Open int
 }
 
 // Seats counts operators in one state: talking, ringing, wrap_up, break, idle, unreachable.
@@ -288,7 +301,11 @@ type ContactFilter struct {
 	Figure   string
 	Part     string
 	Person   intake.ContactID // everything of the caller of this contact
-	After    string           // cursor of the page before
+	Operator intake.UserID    // whom it was answered by
+	Missed   intake.UserID    // at whose place it rang and was not taken
+	Flag     intake.Flag
+	Clock    [2]int // minutes of the office's day, arrived in [0], [1]): 555, 570 is 9:15 to 9:30; zero: all day. Only with From and To
+	After    string // cursor of the page before
 	Limit    int
 }
 

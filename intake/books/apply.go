@@ -50,6 +50,9 @@ func (w *work) apply(ctx context.Context, e intake.Event, raw []byte) error {
 			return err
 		}
 	}
+	if err := w.act(ctx, e); err != nil {
+		return err
+	}
 	switch e.Subject.Kind() {
 	case "contact":
 		return w.contactEvent(ctx, e)

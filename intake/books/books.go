@@ -172,6 +172,8 @@ type Filter struct {
 	Lost       bool // only those that ended without anybody being reached
 	Caller     intake.Token
 	Operator   intake.UserID // who answered
+	Missed     intake.UserID // at whose place it rang and was not taken before the resident left
+	Daily      [2]int        // arrived at the office in these minutes of the day, from ≤ m < to; zero: all day. Needs From and To, at most 400 days apart
 	Known      string        // the resident's card
 	SIPCallID  string
 	Flag       intake.Flag

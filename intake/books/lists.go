@@ -105,6 +105,12 @@ func (b *Books) contacts(f Filter) (string, []any, error) {
 	if f.Operator != "" {
 		c.and("c.operator = ?", string(f.Operator))
 	}
+	if f.Missed != "" {
+		c.and("EXISTS (SELECT 1 FROM contact_offers o WHERE o.contact = c.id AND o.operator = ? AND o.unrang > 0 AND o.answered = 0 AND o.why <> 'resident_left')", string(f.Missed))
+	}
+	if err := b.daily(&c, &f); err != nil {
+		return "", nil, err
+	}
 	if f.Known != "" {
 		c.and("c.known = ?", f.Known)
 	}

@@ -43,6 +43,9 @@ const (
 	ManageUsers    Deed = "manage_users"    // accounts, their phones' credentials and API tokens
 	OwnDesk        Deed = "own_desk"        // a desk of one's own: state, break, who rings
 	SeeAudit       Deed = "see_audit"       // who looked at what
+	SeeHistory     Deed = "see_history"     // what was, over weeks and months
+	SeeTeam        Deed = "see_team"        // what each operator did
+	Export         Deed = "export"          // take a list that one may see away as a file, written down
 	ReadAPI        Deed = "read_api"        // contacts and books over HTTP
 	OwnAccount     Deed = "own_account"     // change one's own password
 )
@@ -50,16 +53,16 @@ const (
 // Deeds lists them all.
 func Deeds() []Deed {
 	return []Deed{SeeBoard, SeeUnreturned, SeeContacts, Search, Reveal, Listen, CallBack, AssignCallback, CloseCallback, AskVisit, SeeCases,
-		OpenCase, HandleCase, DispatchCase, SeeSecret, SeeLines, ManageLines, ManageUsers, OwnDesk, SeeAudit, ReadAPI, OwnAccount}
+		OpenCase, HandleCase, DispatchCase, SeeSecret, SeeLines, ManageLines, ManageUsers, OwnDesk, SeeAudit, SeeHistory, SeeTeam, Export, ReadAPI, OwnAccount}
 }
 
 // The one table of who may do what.
 var table = map[Role][]Deed{
 	Operator: {SeeBoard, SeeUnreturned, SeeContacts, Search, Reveal, CallBack, AskVisit, SeeCases, OpenCase, HandleCase, SeeSecret, OwnDesk, OwnAccount},
 	Supervisor: {SeeBoard, SeeUnreturned, SeeContacts, Search, Reveal, Listen, CallBack, AssignCallback, CloseCallback, AskVisit, SeeCases,
-		OpenCase, HandleCase, DispatchCase, SeeSecret, SeeLines, OwnDesk, SeeAudit, ReadAPI, OwnAccount},
+		OpenCase, HandleCase, DispatchCase, SeeSecret, SeeLines, OwnDesk, SeeAudit, SeeHistory, SeeTeam, Export, ReadAPI, OwnAccount},
 	GridWorker:    {SeeCases, HandleCase, OwnAccount},
-	Auditor:       {SeeBoard, SeeUnreturned, SeeContacts, Search, Listen, SeeCases, SeeLines, SeeAudit, ReadAPI, OwnAccount},
+	Auditor:       {SeeBoard, SeeUnreturned, SeeContacts, Search, Listen, SeeCases, SeeLines, SeeAudit, SeeHistory, SeeTeam, Export, ReadAPI, OwnAccount},
 	Administrator: {SeeBoard, SeeUnreturned, SeeContacts, Search, SeeCases, SeeLines, ManageLines, ManageUsers, ReadAPI, OwnAccount},
 }
 
