@@ -14,6 +14,7 @@ import (
 	"yingda/intake/answerrate"
 	"yingda/intake/recovery"
 	"yingda/intake/stream"
+	"yingda/routing/casebook"
 	"yingda/search"
 	"yingda/search/bleve"
 )
@@ -100,6 +101,9 @@ func (s *Store) audit(ctx context.Context) (r AuditReport, moved bool, err error
 	}
 	cases, err := s.cases.Audit(ctx)
 	if err != nil {
+		return r, false, err
+	}
+	if err := s.auditNamed(ctx, &r, book, cases.Named); err != nil {
 		return r, false, err
 	}
 	for _, f := range cases.Findings {
@@ -224,6 +228,28 @@ func (s *Store) auditSearch(ctx context.Context, r *AuditReport, book *answerrat
 	}
 	if have := len(book.Contacts()); read == upTo && n != have {
 		r.find("search", "count", "%d documents of contacts, %d contacts in the stream", n, have)
+	}
+	return nil
+}
+
+// auditNamed holds the contacts that cases name against the stream: a case may not name one that nobody has offered. What the books have not
+// read yet is looked up in the stream itself.
+func (s *Store) auditNamed(ctx context.Context, r *AuditReport, book *answerrate.Book, named []casebook.Named) error {
+	offered := map[intake.ContactID]bool{}
+	for _, c := range book.Contacts() {
+		offered[c.ID] = true
+	}
+	for _, n := range named {
+		if offered[n.Contact] {
+			continue
+		}
+		late, err := s.Log.Subject(ctx, n.Contact.Subject())
+		if err != nil {
+			return err
+		}
+		if len(late) == 0 {
+			r.find("casebook", string(n.Contact), "case %s names this contact, which is in no book", n.Case)
+		}
 	}
 	return nil
 }

@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"yingda/intake/stream"
 )
 
 // Backup writes log, tables and recordings as of now into one gzipped tar at path, which must not exist, while the program may
@@ -31,12 +33,18 @@ func (s *Store) Backup(ctx context.Context, path string, say io.Writer) (err err
 		return err
 	}
 	defer os.RemoveAll(dir)
-	// The log before the tables: the tables' outbox may hold what the log has too, never the other way round.
-	if err := s.Log.Backup(ctx, filepath.Join(dir, "log.db")); err != nil {
-		return fmt.Errorf("log: %w", err)
+	// Both as of one moment. While the tables stand still, everything that they have read, and every event of theirs that is no longer in the
+	// outbox, is in the log up to its head; what comes after that the tables do not know.
+	var end stream.Position
+	err = s.DB.Backup(ctx, filepath.Join(dir, "yingda.db"), func(context.Context) (err error) {
+		end, err = s.head()
+		return err
+	})
+	if err != nil {
+		return err
 	}
-	if err := s.DB.Backup(ctx, filepath.Join(dir, "yingda.db")); err != nil {
-		return fmt.Errorf("tables: %w", err)
+	if err := s.Log.Backup(ctx, filepath.Join(dir, "log.db"), end); err != nil {
+		return err
 	}
 	zip := gzip.NewWriter(out)
 	w := tar.NewWriter(zip)
@@ -84,7 +92,8 @@ func addFile(w *tar.Writer, path, name string) error {
 	return err
 }
 
-// Restore puts a backup into c.Data, which must be empty or not there, and checks what came out: the files open, the books agree.
+// Restore puts a backup into c.Data, which must be empty or not there, and checks what came out: the files open, the books agree. When it
+// cannot, the folder is empty again.
 func Restore(ctx context.Context, c Config, log *slog.Logger, in io.Reader, say io.Writer) error {
 	entries, err := os.ReadDir(c.Data)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -93,34 +102,67 @@ func Restore(ctx context.Context, c Config, log *slog.Logger, in io.Reader, say 
 	if len(entries) > 0 {
 		return fmt.Errorf("%s is not empty: name an empty folder with --data, so that nothing is overwritten", c.Data)
 	}
+	n, err := unpack(c.Data, in)
+	if err != nil {
+		return errors.Join(err, empty(c.Data))
+	}
+	s, err := OpenStore(ctx, c, StoreOptions{Logger: log})
+	if err != nil {
+		return errors.Join(fmt.Errorf("what the backup holds cannot be opened: %w", err), empty(c.Data))
+	}
+	report, err := s.Audit(ctx)
+	if err = errors.Join(err, s.Close()); err != nil {
+		return err
+	}
+	if _, err = fmt.Fprintf(say, "%d files restored, %d contacts\n", n, report.Offered); err != nil {
+		return err
+	}
+	if !report.Clean { // so it was when it was backed up; what is there is better than nothing
+		return fmt.Errorf("the books differ in %d places: run `yingda audit`", len(report.Findings))
+	}
+	return nil
+}
+
+// unpack puts the files of a backup into a folder and says how many there were. Log and tables must be among them.
+func unpack(dir string, in io.Reader) (n int, err error) {
 	zip, err := gzip.NewReader(in)
 	if err != nil {
-		return fmt.Errorf("this is no backup: %w", err)
+		return 0, fmt.Errorf("this is no backup: %w", err)
 	}
+	missing := map[string]bool{"log.db": true, "yingda.db": true}
 	r := tar.NewReader(zip)
-	n := 0
 	for {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return fmt.Errorf("the backup is cut short or damaged: %w", err)
+			return n, fmt.Errorf("the backup is cut short or damaged: %w", err)
 		}
-		if err := putFile(c.Data, h, r); err != nil {
-			return err
+		if err := putFile(dir, h, r); err != nil {
+			return n, err
 		}
+		delete(missing, h.Name)
 		n++
 	}
-	s, err := OpenStore(ctx, c, StoreOptions{Logger: log})
-	if err != nil {
-		return err
+	if _, err := io.Copy(io.Discard, zip); err != nil { // the checksum stands behind the last file
+		return n, fmt.Errorf("the backup is cut short or damaged: %w", err)
 	}
-	report, err := s.Audit(ctx)
-	if err = errors.Join(err, s.Close()); err != nil {
-		return err
+	for name := range missing {
+		return n, fmt.Errorf("the backup is cut short or damaged: %s is not in it", name)
 	}
-	_, err = fmt.Fprintf(say, "%d files restored, %d contacts\n", n, report.Offered)
+	return n, nil
+}
+
+// empty takes away everything in a folder that was empty before we came.
+func empty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+	}
 	return err
 }
 

@@ -7,35 +7,39 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 
 	"yingda/intake"
 	"yingda/internal/store"
 )
 
-// Imported says how an import went.
-type Imported struct{ Taken, Refused int }
+// Imported says how an import went: lines taken, lines whose event was there already, lines refused.
+type Imported struct{ Taken, Known, Refused int }
 
 const longestLine = 1 << 20 // bytes of one event
 
 // ImportEvents takes CloudEvents as JSON lines into the stream. Each is checked against its schema; a bad line is told of with
-// its number and left out. An event whose id is in the stream already is passed over, so the same file twice changes nothing. It
+// its number and left out. An event whose id is in the stream already is passed over and counted, so the same file twice changes nothing. It
 // works beside a running program: then the events go by the outbox of the tables, which that program carries into the stream.
 func (s *Store) ImportEvents(ctx context.Context, in io.Reader, bad func(line int, what string)) (Imported, error) {
 	var r Imported
 	beside := Served(s.Config.Data)
 	var batch []intake.Event
 	flush := func() error {
-		if len(batch) == 0 {
-			return nil
+		fresh, err := s.fresh(ctx, batch, beside)
+		if err != nil {
+			return err
 		}
-		var err error
-		if beside {
-			err = s.toOutbox(ctx, batch)
-		} else {
-			err = s.Log.Append(ctx, batch...)
+		if len(fresh) > 0 {
+			if beside {
+				err = s.toOutbox(ctx, fresh)
+			} else {
+				err = s.Log.Append(ctx, fresh...)
+			}
 		}
 		if err == nil {
-			r.Taken += len(batch)
+			r.Taken += len(fresh)
+			r.Known += len(batch) - len(fresh)
 		}
 		batch = batch[:0]
 		return err
@@ -88,7 +92,36 @@ func readLine(r *bufio.Reader) (line []byte, tooLong bool, err error) {
 	}
 }
 
-// toOutbox puts events where the running program finds them. One whose id waits there already is passed over.
+// fresh gives those events that are neither in the stream nor, beside a running program, on their way to it; each once.
+func (s *Store) fresh(ctx context.Context, events []intake.Event, beside bool) ([]intake.Event, error) {
+	ids := make([]string, len(events))
+	for i, e := range events {
+		ids[i] = e.ID()
+	}
+	have := map[string]bool{}
+	if beside { // the outbox first: what is carried from it into the stream meanwhile is then found there
+		waiting, err := s.DB.InOutbox(ctx, ids...)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(have, waiting)
+	}
+	logged, err := s.Log.Has(ctx, ids...)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(have, logged)
+	var fresh []intake.Event
+	for i, e := range events {
+		if !have[ids[i]] {
+			have[ids[i]] = true
+			fresh = append(fresh, e)
+		}
+	}
+	return fresh, nil
+}
+
+// toOutbox puts events where the running program finds them.
 func (s *Store) toOutbox(ctx context.Context, events []intake.Event) error {
 	// The months' secrets first: making one is a transaction of its own, and there is one connection that writes.
 	for _, e := range events {
@@ -96,21 +129,7 @@ func (s *Store) toOutbox(ctx context.Context, events []intake.Event) error {
 			return err
 		}
 	}
-	return s.DB.Tx(ctx, func(tx *store.Tx) error {
-		for _, e := range events {
-			var n int
-			if err := tx.QueryRowContext(ctx, "SELECT COUNT(*) FROM outbox WHERE id = ?", e.ID()).Scan(&n); err != nil {
-				return err
-			}
-			if n > 0 {
-				continue
-			}
-			if err := tx.Emit(ctx, e); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return s.DB.Tx(ctx, func(tx *store.Tx) error { return tx.Emit(ctx, events...) })
 }
 
 // known gives an imported contact the token of its caller, so that one person's attempts find one another, and all of its

@@ -1,11 +1,13 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,7 +16,8 @@ import (
 )
 
 // keys gives the secrets of the months out of the vault and remembers them: an event is sealed without asking the database. It
-// makes next month's in good time, so that a database that is away at midnight stops nothing.
+// makes next month's in good time, so that a database that is away at midnight stops nothing. What is destroyed it forgets: at once when
+// this process destroys it, at the next refresh when another does.
 type keys struct {
 	db  *store.DB
 	now func() time.Time
@@ -24,8 +27,34 @@ type keys struct {
 	gone   map[string]bool
 }
 
+const monthSecret = "month/" // and the month: its secret's name in the vault
+
 func newKeys(db *store.DB, now func() time.Time) *keys {
-	return &keys{db: db, now: now, months: map[string][]byte{}, gone: map[string]bool{}}
+	k := &keys{db: db, now: now, months: map[string][]byte{}, gone: map[string]bool{}}
+	db.OnDestroy(k.forget)
+	return k
+}
+
+// forget drops a secret that has been destroyed. The bytes go too, though a key that was made of them may be in use for a moment.
+func (k *keys) forget(name string) {
+	month, ok := strings.CutPrefix(name, monthSecret)
+	if !ok {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.gone[month] = true
+	clear(k.months[month])
+	delete(k.months, month)
+}
+
+// refresh forgets what another process has destroyed.
+func (k *keys) refresh(ctx context.Context) error {
+	names, err := k.db.Destroyed(ctx)
+	for _, n := range names {
+		k.forget(n)
+	}
+	return err
 }
 
 // Month gives the secret of a month ("2006-01"), made when there is none.
@@ -33,18 +62,18 @@ func (k *keys) Month(month string) ([]byte, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if s, ok := k.months[month]; ok {
-		return s, nil
+		return bytes.Clone(s), nil
 	}
 	if k.gone[month] {
 		return nil, store.ErrDestroyed
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	s, err := k.db.Secret(ctx, "month/"+month, k.now())
+	s, err := k.db.Secret(ctx, monthSecret+month, k.now())
 	switch {
 	case err == nil:
 		k.months[month] = s
-		return s, nil
+		return bytes.Clone(s), nil // ours is wiped when it is forgotten
 	case errors.Is(err, store.ErrDestroyed):
 		k.gone[month] = true
 		return nil, err

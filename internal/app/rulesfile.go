@@ -71,8 +71,12 @@ func (a *App) reloadRules() {
 	}
 }
 
-// refresh takes up what another process has written into the tables: grids, residents' cards, callers who are blocked.
+// refresh takes up what another process has written into the tables: grids, residents' cards, callers who are blocked, secrets that it
+// has destroyed.
 func (a *App) refresh(ctx context.Context) error {
+	if err := a.keys.refresh(ctx); err != nil {
+		return fmt.Errorf("secrets: %w", err)
+	}
 	grids, err := a.cases.Refresh(ctx)
 	if err != nil {
 		return fmt.Errorf("grids: %w", err)

@@ -20,11 +20,14 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // also the driver "sqlite"
 
 	"yingda/intake"
 	"yingda/intake/stream"
@@ -44,8 +47,9 @@ type DB struct {
 	read    *sql.DB
 	encoder Encoder
 
-	mu     sync.Mutex
-	listen []chan struct{} // told after a transaction that put something in the outbox
+	mu        sync.Mutex
+	listen    []chan struct{} // told after a transaction that put something in the outbox
+	forgetful []func(name string)
 }
 
 // Open opens the SQLite file at path, made when there is none, and brings its schema up to date.
@@ -126,10 +130,52 @@ func (d *DB) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
 	return d.read.QueryRowContext(ctx, query, args...)
 }
 
-// Backup writes a copy of the whole database, as of now, to the file at path, which must not exist.
-func (d *DB) Backup(ctx context.Context, path string) error {
-	_, err := d.read.ExecContext(ctx, "VACUUM INTO ?", path)
-	return err
+// Backup writes a copy of the whole database to the file at path, which must not exist. The copy is as of one moment, and at is called
+// in that moment, while nothing can change the tables: what it learns of other stores fits what the copy holds. It should be quick; the
+// copying comes after it, and holds up nobody.
+func (d *DB) Backup(ctx context.Context, path string, at func(context.Context) error) error {
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("back up the tables: %s is there already (%w)", path, fs.ErrExist)
+	}
+	conn, err := d.read.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	err = d.Tx(ctx, func(*Tx) error { // the only writer is we
+		if _, err := conn.ExecContext(ctx, "BEGIN"); err != nil {
+			return err
+		}
+		var pages int // the first look is what fixes the moment
+		if err := conn.QueryRowContext(ctx, "SELECT COUNT(*) FROM sqlite_master").Scan(&pages); err != nil {
+			return err
+		}
+		return at(ctx)
+	})
+	if err == nil {
+		err = conn.Raw(func(driver any) error { return copyPages(driver, path) })
+	}
+	_, end := conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+	if err != nil {
+		return fmt.Errorf("back up the tables: %w", err) // BEGIN may not have come to pass, then ROLLBACK has nothing to end
+	}
+	return end
+}
+
+// copyPages copies what a connection sees, within the transaction that it has begun.
+func copyPages(driver any, path string) error {
+	source, ok := driver.(interface {
+		NewBackup(string) (*sqlite.Backup, error)
+	})
+	if !ok {
+		return errors.New("the driver has no backup")
+	}
+	b, err := source.NewBackup("file:" + (&url.URL{Path: path}).EscapedPath())
+	if err != nil {
+		return err
+	}
+	_, err = b.Step(-1)
+	return errors.Join(err, b.Finish())
 }
 
 // Tx is a transaction.
@@ -208,6 +254,32 @@ func (d *DB) Outbox(ctx context.Context, limit int) ([]Outgoing, error) {
 		list = append(list, o)
 	}
 	return list, rows.Err()
+}
+
+// InOutbox says which of these events (by id) wait in the outbox.
+func (d *DB) InOutbox(ctx context.Context, ids ...string) (map[string]bool, error) {
+	have := map[string]bool{}
+	for part := range slices.Chunk(ids, 500) {
+		args := make([]any, len(part))
+		for i, id := range part {
+			args[i] = id
+		}
+		rows, err := d.Query(ctx, "SELECT id FROM outbox WHERE id IN (?"+strings.Repeat(",?", len(part)-1)+")", args...)
+		if err != nil {
+			return nil, err
+		}
+		for rows.Next() {
+			var id string
+			if err := rows.Scan(&id); err != nil {
+				return nil, errors.Join(err, rows.Close())
+			}
+			have[id] = true
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return nil, err
+		}
+	}
+	return have, nil
 }
 
 // Sent takes the rows up to and including upTo out of the outbox.

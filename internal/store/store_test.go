@@ -396,16 +396,51 @@ func TestReadersAndWriter(t *testing.T) {
 	}
 }
 
+// The copy is as of the moment in which at was called, though others write on.
 func TestBackup(t *testing.T) {
 	d, path := open(t)
-	must(t, d.Tx(t.Context(), func(tx *Tx) error { return tx.Emit(t.Context(), event(1)) }))
-	must(t, d.Backup(t.Context(), path+".copy"))
-	must(t, d.Tx(t.Context(), func(tx *Tx) error { return tx.Emit(t.Context(), event(2)) }))
-	if ids, _ := outbox(t, reopen(t, path+".copy"), 10); !slices.Equal(ids, []string{event(1).ID()}) {
-		t.Errorf("the copy has %v", ids)
+	var group sync.WaitGroup
+	stop := make(chan struct{})
+	written := make(chan struct{}, 1)
+	group.Go(func() {
+		for n := 1; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err := d.Tx(context.Background(), func(tx *Tx) error { return tx.Emit(context.Background(), event(n)) }); err != nil {
+				t.Errorf("writing during a backup: %v", err)
+				return
+			}
+			select {
+			case written <- struct{}{}:
+			default:
+			}
+		}
+	})
+	for i := range 5 {
+		<-written
+		path := fmt.Sprint(path, ".copy", i)
+		var then, copied int
+		must(t, d.Backup(t.Context(), path, func(ctx context.Context) error {
+			return d.QueryRow(ctx, "SELECT COUNT(*) FROM outbox").Scan(&then)
+		}))
+		must(t, reopen(t, path).QueryRow(t.Context(), "SELECT COUNT(*) FROM outbox").Scan(&copied))
+		if then == 0 || copied != then {
+			t.Errorf("there were %d rows in that moment, the copy has %d", then, copied)
+		}
 	}
-	if err := d.Backup(t.Context(), path+".copy"); err == nil {
-		t.Error("a copy overwrote another")
+	close(stop)
+	group.Wait()
+	if err := d.Backup(t.Context(), path+".copy1", func(context.Context) error { return nil }); !errors.Is(err, os.ErrExist) {
+		t.Errorf("a copy overwrote another: %v", err)
+	}
+	if err := d.Backup(t.Context(), path+".other", func(context.Context) error { return errBroken }); !errors.Is(err, errBroken) {
+		t.Errorf("what at says is lost: %v", err)
+	}
+	if have, err := d.InOutbox(t.Context(), event(1).ID(), event(1_000_000).ID()); err != nil || len(have) != 1 || !have[event(1).ID()] {
+		t.Errorf("in the outbox: %v, %v", have, err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -44,6 +45,31 @@ func (d *DB) secret(ctx context.Context, name string) ([]byte, error) {
 	return secret, nil
 }
 
+// Destroyed gives the names of the secrets that have been destroyed: whoever remembers one has to forget it.
+func (d *DB) Destroyed(ctx context.Context) ([]string, error) {
+	rows, err := d.Query(ctx, "SELECT name FROM vault WHERE length(secret) = 0 ORDER BY name")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []string
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		list = append(list, name)
+	}
+	return list, rows.Err()
+}
+
+// OnDestroy has f called whenever this process destroys a secret, before Destroy returns. What another process destroys is found by Destroyed.
+func (d *DB) OnDestroy(f func(name string)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.forgetful = append(d.forgetful, f)
+}
+
 // Destroy forgets a secret for ever: what was sealed with it cannot be read again, in log, stream or backup of the log. The bytes
 // are overwritten where they lay (secure_delete) and the journal that still has them is emptied; while somebody reads from it that
 // fails, the secret is gone all the same, and Destroy is to be called again for the journal's sake. Older backups of this database keep
@@ -55,6 +81,12 @@ func (d *DB) Destroy(ctx context.Context, name string) error {
 	})
 	if err != nil {
 		return fmt.Errorf("vault %s: %w", name, err)
+	}
+	d.mu.Lock()
+	forgetful := slices.Clone(d.forgetful)
+	d.mu.Unlock()
+	for _, f := range forgetful {
+		f(name)
 	}
 	var busy, pages, done int
 	if err := d.write.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &done); err != nil {

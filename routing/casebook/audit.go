@@ -84,6 +84,7 @@ func (b *Book) Audit(ctx context.Context) (AuditReport, error) {
 			}
 		}
 		for _, contact := range folded.Contacts {
+			r.Named = append(r.Named, Named{c.ID, contact})
 			if !slices.Contains(links[c.ID], contact) {
 				find(c.ID, contact, "the contact does not find its case")
 			}

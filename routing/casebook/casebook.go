@@ -155,4 +155,11 @@ type AuditReport struct {
 	Open     int       `json:"open"`
 	Contacts int       `json:"contacts_with_a_case"`
 	Findings []Finding `json:"findings"`
+	Named    []Named   `json:"-"` // each contact that a case names: whether there is such a contact, others know
+}
+
+// Named is a contact by the case that names it.
+type Named struct {
+	Case    intake.CaseID
+	Contact intake.ContactID
 }

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"yingda/intake"
@@ -94,6 +96,32 @@ func (l *Log) Subject(ctx context.Context, subject intake.Subject) ([]stream.Rec
 		return nil, l.failure("events of one subject", err)
 	}
 	return l.records(rows)
+}
+
+// Has says which of these ids (subject/sequence) are in the log.
+func (l *Log) Has(ctx context.Context, ids ...string) (map[string]bool, error) {
+	have := map[string]bool{}
+	for part := range slices.Chunk(ids, 500) {
+		args := make([]any, len(part))
+		for i, id := range part {
+			args[i] = id
+		}
+		rows, err := l.read.QueryContext(ctx, "SELECT id FROM log WHERE id IN (?"+strings.Repeat(",?", len(part)-1)+")", args...)
+		if err != nil {
+			return nil, l.failure("look for events", err)
+		}
+		for rows.Next() {
+			var id string
+			if err := rows.Scan(&id); err != nil {
+				return nil, errors.Join(l.failure("look for events", err), rows.Close())
+			}
+			have[id] = true
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+			return nil, l.failure("look for events", err)
+		}
+	}
+	return have, nil
 }
 
 func (l *Log) committed(ctx context.Context, group string) (int64, error) {

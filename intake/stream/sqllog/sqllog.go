@@ -403,12 +403,31 @@ func (l *Log) Size() (int64, error) {
 	return sum, nil
 }
 
-// Backup writes a copy of the log as of now to the file at path, which must not exist.
-func (l *Log) Backup(ctx context.Context, path string) error {
+// Backup writes a copy of the log up to and including upTo to the file at path, which must not exist. A copy that ends where another
+// store was copied holds nothing that the other does not know of.
+func (l *Log) Backup(ctx context.Context, path string, upTo stream.Position) error {
 	if _, err := l.read.ExecContext(ctx, "VACUUM INTO ?", path); err != nil {
 		return fmt.Errorf("back up the log: %w", err)
 	}
+	if err := cut(ctx, path, max(upTo.Offset, 0)); err != nil {
+		return fmt.Errorf("back up the log: %w", err)
+	}
 	return nil
+}
+
+// cut takes away what comes after row end, and leaves the file as if that had never been there.
+func cut(ctx context.Context, path string, end int64) error {
+	db, err := sql.Open("sqlite", dsn(path))
+	if err != nil {
+		return err
+	}
+	db.SetMaxOpenConns(1)
+	for _, change := range []string{"DELETE FROM log WHERE row > ?", "UPDATE groups SET pos = ?1 WHERE pos > ?1", "UPDATE sqlite_sequence SET seq = ?1 WHERE name = 'log' AND seq > ?1"} {
+		if _, err := db.ExecContext(ctx, change, end); err != nil {
+			return errors.Join(err, db.Close())
+		}
+	}
+	return db.Close()
 }
 
 func ring(bell chan struct{}) {

@@ -138,15 +138,23 @@ func TestHeadSizeBackup(t *testing.T) {
 		t.Errorf("size %d, %v", size, err)
 	}
 	copied := path + ".copy"
-	must(t, l.Backup(t.Context(), copied))
 	must(t, l.Append(t.Context(), streamtest.Event("a", 101)))
-	if list := ids(t, openLog(t, copied, Config{})); len(list) != 100 {
-		t.Errorf("the copy has %d events", len(list))
-	}
-	if err := l.Backup(t.Context(), copied); err == nil {
+	must(t, l.Backup(t.Context(), copied, stream.Position{Offset: 100}))
+	if err := l.Backup(t.Context(), copied, stream.Position{Offset: 100}); err == nil {
 		t.Error("a copy overwrote another")
 	}
-	b, err := openLog(t, copied, Config{}).Open("books", stream.Position{Offset: 101})
+	other := openLog(t, copied, Config{})
+	if list := ids(t, other); len(list) != 100 {
+		t.Errorf("the copy has %d events", len(list))
+	}
+	must(t, other.Append(t.Context(), streamtest.Event("a", 102)))
+	if head, err := other.Head(t.Context()); err != nil || head.Offset != 101 {
+		t.Errorf("the copy's next row is %v, %v: a gap", head, err)
+	}
+	if have, err := l.Has(t.Context(), streamtest.Event("a", 101).ID(), streamtest.Event("a", 102).ID()); err != nil || len(have) != 1 || !have[streamtest.Event("a", 101).ID()] {
+		t.Errorf("the log has %v, %v", have, err)
+	}
+	b, err := openLog(t, copied, Config{}).Open("books", stream.Position{Offset: 102})
 	if !errors.Is(err, ErrBeyond) {
 		t.Errorf("a reader whose effects are younger than the log: %v, %v", b, err)
 	}
