@@ -5,7 +5,7 @@
 // line does beside serving (audit, export, import, backup …), over Store, which opens the tables without the telephones.
 //
 // Goroutines, each with its owner and end: see docs/architecture.md. This package's own are the switchboard's loop ("loop"),
-// "writer" (events to the log), "relay" (outbox to the log), one "consumer" for each of books, search and casebook, "watch" (what
+// "writer" (events to the log), "relay" (outbox to the log), one "consumer" for each of books, search, casebook and app, "watch" (what
 // other processes change: lines, accounts), "callback <attempt>" (writes down one attempt), and net/http's.
 //
 // What it does not do: it decides nothing about a call, a case or a figure; the machines and books do.
@@ -27,6 +27,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	door "yingda/channels/app"
 	"yingda/intake"
 	"yingda/intake/books"
 	"yingda/intake/queue"
@@ -62,6 +63,8 @@ type App struct {
 	loop     *loop.Loop[hallInput, hallEffect]
 	writer   *writer
 	web      *web.Server
+	door     *door.Server
+	talks    web.ResidentChats // nil until chats are taken
 	http     *http.Server
 	httpAt   net.Addr
 	metrics  *prometheus.Registry
@@ -117,6 +120,9 @@ func Start(ctx context.Context, c Config, o Options) (a *App, err error) {
 		return a, err
 	}
 	if err := a.openPhones(run); err != nil {
+		return a, err
+	}
+	if err := a.openDoor(run); err != nil {
 		return a, err
 	}
 	a.startReaders(run)
@@ -392,6 +398,9 @@ func (a *App) Stop(ctx context.Context) error {
 		shut, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		errs = append(errs, a.http.Shutdown(shut))
 		cancel()
+	}
+	if a.door != nil {
+		errs = append(errs, a.door.Close())
 	}
 	if a.control != nil {
 		errs = append(errs, a.control.Close())

@@ -18,6 +18,7 @@ type Config struct {
 	Media   MediaConfig   `koanf:"media" doc:"audio: ports, recording, prompts"`
 	Lines   []LineConfig  `koanf:"lines" doc:"the published numbers at the first start; afterwards they are kept in the ledger (yingda lines, or the page 号码台账), where they change without a restart"`
 	Routing RoutingConfig `koanf:"routing" doc:"where cases go, and until when"`
+	Public  PublicConfig  `koanf:"public" doc:"what people outside see and may do without an account"`
 	Queue   QueueConfig   `koanf:"queue" doc:"how those who wait meet operators"`
 	Books   BooksConfig   `koanf:"books" doc:"callbacks and the answer rate"`
 	Log     LogConfig     `koanf:"log" doc:"what the program says about itself"`
@@ -86,6 +87,14 @@ type RoutingConfig struct {
 	Rules string `koanf:"rules" doc:"file of the office's own rules (YAML or JSON), read again whenever it changes; empty: the set that comes with the program, see yingda rules print"`
 }
 
+// PublicConfig of the pages, the chat and the apps of people without an account.
+type PublicConfig struct {
+	Line    string   `koanf:"line" doc:"line to which what comes by pages and apps belongs; empty: the one that any called number reaches"`
+	Urgent  string   `koanf:"urgent" doc:"what people in danger should do, on every page; empty: nothing is said"`
+	Origins []string `koanf:"origins" doc:"other sites on which the chat widget may stand, such as https://www.example.gov.cn"`
+	Private []string `koanf:"private" doc:"networks other than public ones to which webhooks to apps may go, such as 10.1.0.0/16"`
+}
+
 // QueueConfig of the queue.
 type QueueConfig struct {
 	Strategy string        `koanf:"strategy" doc:"longest_idle or fewest_calls"`
@@ -125,6 +134,7 @@ func Default() Config {
 		SIP:    SIPConfig{UDP: "127.0.0.1:5060", TCP: "127.0.0.1:5060", Realm: "yingda", Digests: []string{"MD5"}, MaxCalls: 1000, Rate: 200},
 		Media:  MediaConfig{PortMin: 20000, PortMax: 29999, Record: true},
 		Lines:  []LineConfig{{ID: "main", Name: "便民热线", Numbers: []string{"*"}, Number: "12345", Owner: "本单位", Hours: "24h"}},
+		Public: PublicConfig{Urgent: "有危险先打 110、119 或 120。"},
 		Queue:  QueueConfig{Strategy: "longest_idle", RingTime: 20 * time.Second, WrapUp: 15 * time.Second, Misses: 3, MaxWait: 10 * time.Minute, MaxQueue: 200},
 		Books:  BooksConfig{Due: 4 * time.Hour, Tries: 3, ShortAbandon: 5 * time.Second},
 		Log:    LogConfig{Level: "info", Format: "text"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -63,6 +64,15 @@ func (c Config) check() []Problem {
 	if c.Routing.Rules != "" {
 		_, err := readRules(c.Routing.Rules, c.location())
 		p.want(err == nil, "routing.rules", "%v", err)
+	}
+	for i, o := range c.Public.Origins {
+		u, err := url.Parse(o)
+		p.want(err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.Path == "" && u.RawQuery == "", fmt.Sprintf("public.origins.%d", i),
+			"%q is no origin: write scheme and host only, for instance https://www.example.gov.cn", o)
+	}
+	for i, n := range c.Public.Private {
+		_, err := netip.ParsePrefix(n)
+		p.want(err == nil, fmt.Sprintf("public.private.%d", i), "%q is no network: write for instance 10.1.0.0/16", n)
 	}
 	p.want(c.Queue.Strategy == "longest_idle" || c.Queue.Strategy == "fewest_calls", "queue.strategy", "%q: longest_idle or fewest_calls", c.Queue.Strategy)
 	p.want(c.Queue.RingTime >= 5*time.Second && c.Queue.RingTime <= 2*time.Minute, "queue.ring_time", "%s: 5s to 2m", c.Queue.RingTime)

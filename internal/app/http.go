@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	door "yingda/channels/app"
 	"yingda/web"
 )
 
@@ -25,6 +26,9 @@ func (a *App) openHTTP() error {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", a.readyz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelError)}))
+	for _, p := range door.Patterns() {
+		mux.Handle(p, a.door)
+	}
 	mux.Handle("/", a.web)
 	listener, err := net.Listen("tcp", c.HTTP.Listen)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	door "yingda/channels/app"
 	"yingda/intake"
 	"yingda/intake/stream"
 	"yingda/intake/stream/sqllog"
@@ -37,7 +38,7 @@ func (a *App) booksConsumer() *consumer {
 		apply: inTx(a.DB, booksGroup, a.books.Apply)}
 }
 
-// startReaders starts the three consumers and the relay.
+// startReaders starts the consumers and the relay.
 func (a *App) startReaders(run context.Context) {
 	cases := &consumer{name: casebook.Group, log: a.Log, slog: a.log, after: a.changes.tell,
 		from:  func(ctx context.Context) ([]stream.Position, error) { return a.DB.Positions(ctx, casebook.Group) },
@@ -45,7 +46,10 @@ func (a *App) startReaders(run context.Context) {
 	find := &consumer{name: searchGroup, log: a.Log, slog: a.log, after: a.changes.tell,
 		from:  func(ctx context.Context) ([]stream.Position, error) { return indexPositions(ctx, a.index) },
 		apply: func(ctx context.Context, records []stream.Record) error { return indexApply(ctx, a.index, records) }}
-	a.readers = []*consumer{a.booksConsumer(), find, cases}
+	handedIn := &consumer{name: door.Group, log: a.Log, slog: a.log, after: a.changes.tell,
+		from:  func(ctx context.Context) ([]stream.Position, error) { return a.DB.Positions(ctx, door.Group) },
+		apply: inTx(a.DB, door.Group, a.door.Apply)}
+	a.readers = []*consumer{a.booksConsumer(), find, cases, handedIn}
 	for _, r := range a.readers {
 		a.wg.Go(func() { r.run(run) })
 	}

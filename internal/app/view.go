@@ -25,7 +25,8 @@ type view struct {
 func (a *App) office() web.Office {
 	v := &view{App: a, names: staffNames{users: a.users, now: a.now}}
 	return web.Office{Board: boardView{v}, Unreturned: unreturnedView{v}, Contacts: contactsView{v}, Search: searchView{v}, Cases: casesView{v}, Lines: linesView{v},
-		Desk: deskView{v}, Callbacks: callbackDeeds{v}, CaseDeeds: caseDeeds{v}, Reveals: revealDeeds{v}, Recordings: recordingsView{v}, Ledger: ledgerView{v}, Live: a.changes}
+		Desk: deskView{v}, Callbacks: callbackDeeds{v}, CaseDeeds: caseDeeds{v}, Reveals: revealDeeds{v}, Recordings: recordingsView{v}, Ledger: ledgerView{v}, Live: a.changes,
+		Residents: residentsView{v}}
 }
 
 // staffNames remembers colleagues' names for a moment: a page names dozens.
@@ -60,6 +61,9 @@ func (s *staffNames) load(ctx context.Context) {
 func (v *view) staff(ctx context.Context, id intake.UserID) web.Staff {
 	if id == "" {
 		return web.Staff{}
+	}
+	if id == byResident {
+		return web.Staff{ID: id, Name: "居民本人"}
 	}
 	v.names.load(ctx)
 	v.names.mu.Lock()

@@ -92,3 +92,24 @@ func TestLedger(t *testing.T) {
 		t.Errorf("outbox holds %d events, %v; want 3", len(out), err)
 	}
 }
+
+func TestSay(t *testing.T) {
+	for spec, want := range map[string][2]string{
+		"24h": {"白天晚上都有人接", "Somebody answers day and night"},
+		"Mo-Fr 08:30-12:00,13:30-17:30; Sa 09:00-12:00": {"周一到周五 8:30 到 12:00、13:30 到 17:30，周六 9:00 到 12:00 有人接", "Somebody answers Monday to Friday 8:30–12:00, 13:30–17:30; Saturday 9:00–12:00"},
+		"Mo-Su 08:00-20:00":                             {"每天 8:00 到 20:00 有人接", "Somebody answers every day 8:00–20:00"},
+		"Mo-Su 22:00-06:00":                             {"每天 22:00 到 第二天 6:00 有人接", "Somebody answers every day 22:00–6:00"},
+		"Mo-Su closed":                                  {"现在没有人接", "Nobody answers at present"},
+		"Mo-Fr 24h; Sa 24h":                             {"周一到周六 全天 有人接", "Somebody answers Monday to Saturday all day"},
+		"2026-10-01 closed":                             {"白天晚上都有人接", "Somebody answers day and night"},
+		"24h; 2026-10-01 closed":                        {"白天晚上都有人接", "Somebody answers day and night"},
+	} {
+		h, err := ParseHours(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if zh, en := h.Say(); zh != want[0] || en != want[1] {
+			t.Errorf("%s: %q, %q; want %q, %q", spec, zh, en, want[0], want[1])
+		}
+	}
+}
