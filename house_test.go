@@ -65,6 +65,7 @@ var may = map[string][]string{
 	"internal/pii":               {},
 	"internal/loop":              {},
 	"internal/store":             {"intake/stream"},
+	"internal/store/storetest":   {},
 	"internal/users":             {"internal/store"},
 	"internal/residents":         {"internal/store"},
 	"internal/lines":             {"internal/store"},

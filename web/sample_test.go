@@ -22,6 +22,7 @@ import (
 	"yingda/intake"
 	"yingda/internal/pii"
 	"yingda/internal/store"
+	"yingda/internal/store/storetest"
 	"yingda/internal/users"
 )
 
@@ -635,7 +636,7 @@ const secret = "a long way home"
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	h := &house{T: t, sample: newSample(), who: map[users.Role]users.User{}, logs: &bytes.Buffer{}}
-	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "y.db"))
+	db, err := store.Open(t.Context(), storetest.Address(t, filepath.Join(t.TempDir(), "y.db")))
 	if err != nil {
 		t.Fatal(err)
 	}

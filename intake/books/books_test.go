@@ -17,6 +17,7 @@ import (
 	"yingda/intake/stream"
 	"yingda/internal/pii"
 	"yingda/internal/store"
+	"yingda/internal/store/storetest"
 )
 
 // end is when the invented history is over: 14:32 at the office.
@@ -49,7 +50,7 @@ type office struct {
 
 func open(t testing.TB, change ...func(*Config)) *office {
 	t.Helper()
-	db, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "store.db"))
+	db, err := store.Open(t.Context(), storetest.Address(t, filepath.Join(t.TempDir(), "store.db")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +308,7 @@ func (o *office) checkRates(book *answerrate.Book, from, to time.Time, line inta
 			o.t.Fatal(err)
 		}
 		var n int64
-		if err := o.db.QueryRow(o.t.Context(), "SELECT COUNT(*) FROM ("+query+")", args...).Scan(&n); err != nil {
+		if err := o.db.QueryRow(o.t.Context(), "SELECT COUNT(*) FROM ("+query+") found", args...).Scan(&n); err != nil {
 			o.t.Fatal(err)
 		}
 		return n

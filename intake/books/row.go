@@ -185,10 +185,10 @@ func (b *Books) place(ctx context.Context, fingerprint string) error {
 type work struct {
 	*Books
 	tx   *store.Tx
-	made map[string]*sql.Stmt
+	made map[string]*store.Stmt
 }
 
-func newWork(b *Books, tx *store.Tx) *work { return &work{b, tx, map[string]*sql.Stmt{}} }
+func newWork(b *Books, tx *store.Tx) *work { return &work{b, tx, map[string]*store.Stmt{}} }
 
 func (w *work) close() {
 	for _, s := range w.made {
@@ -196,11 +196,11 @@ func (w *work) close() {
 	}
 }
 
-func (w *work) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
+func (w *work) stmt(ctx context.Context, text string) (*store.Stmt, error) {
 	if s := w.made[text]; s != nil {
 		return s, nil
 	}
-	s, err := w.tx.PrepareContext(ctx, text)
+	s, err := w.tx.Prepare(ctx, text)
 	if err == nil {
 		w.made[text] = s
 	}

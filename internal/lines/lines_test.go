@@ -11,6 +11,7 @@ import (
 
 	"yingda/intake"
 	"yingda/internal/store"
+	"yingda/internal/store/storetest"
 )
 
 func TestParseHours(t *testing.T) {
@@ -40,7 +41,7 @@ func (plain) Encode(e intake.Event) ([]byte, error) { return json.Marshal(e.ID()
 
 func TestLedger(t *testing.T) {
 	ctx := context.Background()
-	db, err := store.Open(ctx, filepath.Join(t.TempDir(), "t.db"))
+	db, err := store.Open(ctx, storetest.Address(t, filepath.Join(t.TempDir(), "t.db")))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,11 +11,12 @@ import (
 	"yingda/intake"
 	"yingda/internal/pii"
 	"yingda/internal/store"
+	"yingda/internal/store/storetest"
 )
 
 func open(t *testing.T, path string) *Book {
 	t.Helper()
-	db, err := store.Open(t.Context(), path)
+	db, err := store.Open(t.Context(), storetest.Address(t, path))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +100,7 @@ func TestBlocked(t *testing.T) {
 
 // What the phone edge asks while a phone rings, among 50,000 cards: far below the 50 µs that it may take.
 func BenchmarkRinging(b *testing.B) {
-	db, err := store.Open(b.Context(), filepath.Join(b.TempDir(), "t.db"))
+	db, err := store.Open(b.Context(), storetest.Address(b, filepath.Join(b.TempDir(), "t.db")))
 	if err != nil {
 		b.Fatal(err)
 	}

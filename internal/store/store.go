@@ -5,9 +5,10 @@
 // Query and QueryRow. A writer that changes a row calls Emit in the same transaction; a relay (Outbox, Sent) later
 // carries what is in the outbox into the stream, at least once.
 //
-// The SQL is written for SQLite with ? for arguments; names are plain, times are Unix milliseconds (INTEGER), booleans
-// are 0 and 1, so that PostgreSQL can serve it too. Each package that keeps tables has a range of migration numbers:
-// 00xx store, 01xx books, 02xx routing, 03xx web and users, 04xx telephony.
+// One machine keeps them in an SQLite file, many in PostgreSQL: the address says which. The SQL is written once, with ? for arguments, plain
+// names, times in Unix milliseconds (INTEGER) and booleans as 0 and 1; see dialect for what is said otherwise to PostgreSQL. Each package
+// that keeps tables has a range of migration numbers: 00xx store, 01xx books, 02xx routing, 03xx web and users, 04xx telephony, 05xx chat,
+// 06xx submissions.
 //
 // What it does not do: it holds no business rule, and it is not the log (package sqllog has a file of its own).
 package store
@@ -26,7 +27,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pressly/goose/v3"
 	"modernc.org/sqlite" // also the driver "sqlite"
 
 	"yingda/intake"
@@ -41,10 +41,12 @@ type Encoder interface {
 	Encode(intake.Event) ([]byte, error)
 }
 
-// DB is the office's tables. Writing goes through one connection, so transactions never meet a lock; reading through several.
+// DB is the office's tables. Transactions that write come one after the other, on one machine by a single connection, on many by a lock in the
+// database: so none ever fails because of another, and what one reads stays true until it commits. Reading goes through several connections.
 type DB struct {
 	write   *sql.DB
 	read    *sql.DB
+	dialect dialect
 	encoder Encoder
 
 	mu        sync.Mutex
@@ -52,23 +54,37 @@ type DB struct {
 	forgetful []func(name string)
 }
 
-// Open opens the SQLite file at path, made when there is none, and brings its schema up to date.
-func Open(ctx context.Context, path string) (*DB, error) {
-	write, err := sql.Open("sqlite", dsn(path, "immediate"))
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+// Open opens the tables and brings their schema up to date. The address is the path of an SQLite file, made when there is none, or that of a
+// PostgreSQL database that exists: postgres://user:password@host:5432/yingda (libpq's parameters work, such as sslmode and search_path).
+func Open(ctx context.Context, address string) (*DB, error) {
+	d, shown := &DB{}, address
+	var err error
+	if IsPostgres(address) {
+		d.dialect, shown = postgres{}, "PostgreSQL" // the address may hold a password
+		d.write, d.read, err = openPostgres(address)
+	} else {
+		d.dialect = inFile{}
+		d.write, d.read, err = openSQLite(address)
 	}
-	write.SetMaxOpenConns(1)
-	read, err := sql.Open("sqlite", dsn(path, "deferred"))
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), write.Close())
+		return nil, fmt.Errorf("open %s: %w", shown, err)
 	}
-	read.SetMaxOpenConns(4)
-	d := &DB{write: write, read: read}
 	if err := d.migrate(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("bring %s up to date: %w", path, err), d.Close())
+		return nil, errors.Join(fmt.Errorf("bring %s up to date: %w", shown, err), d.Close())
 	}
 	return d, nil
+}
+
+func openSQLite(path string) (write, read *sql.DB, err error) {
+	if write, err = sql.Open("sqlite", dsn(path, "immediate")); err != nil {
+		return nil, nil, err
+	}
+	write.SetMaxOpenConns(1)
+	if read, err = sql.Open("sqlite", dsn(path, "deferred")); err != nil {
+		return nil, nil, errors.Join(err, write.Close())
+	}
+	read.SetMaxOpenConns(4)
+	return write, read, nil
 }
 
 func dsn(path, lock string) string {
@@ -81,7 +97,7 @@ func (d *DB) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, d.write, dir, goose.WithAllowOutofOrder(true))
+	p, err := d.dialect.migrations(d.write, dir)
 	if err != nil {
 		return err
 	}
@@ -101,7 +117,10 @@ func (d *DB) Tx(ctx context.Context, f func(tx *Tx) error) error {
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	tx := &Tx{Tx: raw, db: d}
+	tx := &Tx{raw: raw, db: d}
+	if err := d.dialect.begin(ctx, raw); err != nil {
+		return errors.Join(fmt.Errorf("begin: %w", err), raw.Rollback())
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			_ = raw.Rollback()
@@ -122,18 +141,23 @@ func (d *DB) Tx(ctx context.Context, f func(tx *Tx) error) error {
 
 // Query reads outside of a transaction.
 func (d *DB) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	query, args = d.dialect.say(query, args)
 	return d.read.QueryContext(ctx, query, args...)
 }
 
 // QueryRow reads one row outside of a transaction.
 func (d *DB) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
+	query, args = d.dialect.say(query, args)
 	return d.read.QueryRowContext(ctx, query, args...)
 }
 
 // Backup writes a copy of the whole database to the file at path, which must not exist. The copy is as of one moment, and at is called
 // in that moment, while nothing can change the tables: what it learns of other stores fits what the copy holds. It should be quick; the
-// copying comes after it, and holds up nobody.
+// copying comes after it, and holds up nobody. ErrElsewhere when a server keeps the tables.
 func (d *DB) Backup(ctx context.Context, path string, at func(context.Context) error) error {
+	if _, ok := d.dialect.(inFile); !ok {
+		return ErrElsewhere
+	}
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("back up the tables: %s is there already (%w)", path, fs.ErrExist)
 	}
@@ -178,11 +202,82 @@ func copyPages(driver any, path string) error {
 	return errors.Join(err, b.Finish())
 }
 
+// ErrElsewhere says that a server keeps the tables: what concerns its files is done there.
+var ErrElsewhere = errors.New("store: PostgreSQL keeps the tables; copy them with pg_dump")
+
 // Tx is a transaction.
 type Tx struct {
-	*sql.Tx
+	raw     *sql.Tx
 	db      *DB
 	emitted bool
+}
+
+// ExecContext changes something.
+func (t *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	query, args = t.db.dialect.say(query, args)
+	return t.raw.ExecContext(ctx, query, args...)
+}
+
+// QueryContext reads within the transaction.
+func (t *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	query, args = t.db.dialect.say(query, args)
+	return t.raw.QueryContext(ctx, query, args...)
+}
+
+// QueryRowContext reads one row within the transaction.
+func (t *Tx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	query, args = t.db.dialect.say(query, args)
+	return t.raw.QueryRowContext(ctx, query, args...)
+}
+
+// Stmt is a query that a transaction makes many times. It ends with the transaction.
+type Stmt struct {
+	tx    *Tx
+	query string
+	made  *sql.Stmt // nil where nothing is prepared
+}
+
+// Prepare makes one ready.
+func (t *Tx) Prepare(ctx context.Context, query string) (*Stmt, error) {
+	s := &Stmt{tx: t, query: query}
+	if !t.db.dialect.prepares() {
+		return s, nil
+	}
+	var err error
+	s.made, err = t.raw.PrepareContext(ctx, query)
+	return s, err
+}
+
+// Close ends it.
+func (s *Stmt) Close() error {
+	if s.made == nil {
+		return nil
+	}
+	return s.made.Close()
+}
+
+// ExecContext changes something.
+func (s *Stmt) ExecContext(ctx context.Context, args ...any) (sql.Result, error) {
+	if s.made == nil {
+		return s.tx.ExecContext(ctx, s.query, args...)
+	}
+	return s.made.ExecContext(ctx, args...)
+}
+
+// QueryContext reads.
+func (s *Stmt) QueryContext(ctx context.Context, args ...any) (*sql.Rows, error) {
+	if s.made == nil {
+		return s.tx.QueryContext(ctx, s.query, args...)
+	}
+	return s.made.QueryContext(ctx, args...)
+}
+
+// QueryRowContext reads one row.
+func (s *Stmt) QueryRowContext(ctx context.Context, args ...any) *sql.Row {
+	if s.made == nil {
+		return s.tx.QueryRowContext(ctx, s.query, args...)
+	}
+	return s.made.QueryRowContext(ctx, args...)
 }
 
 // Emit puts events into the outbox: they will be in the stream if, and only if, the transaction commits.

@@ -16,6 +16,7 @@ import (
 
 	"yingda/intake"
 	"yingda/intake/stream"
+	"yingda/internal/store/storetest"
 )
 
 // names is an Encoder that writes the id, and nothing for one that it does not like.
@@ -38,7 +39,19 @@ func open(t *testing.T) (*DB, string) {
 
 func reopen(t *testing.T, path string) *DB {
 	t.Helper()
-	d, err := Open(t.Context(), path)
+	return openAt(t, storetest.Address(t, path))
+}
+
+// openFile opens an SQLite file whatever the other tests run on, for what is about files.
+func openFile(t *testing.T) (*DB, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "数据 ?%.db")
+	return openAt(t, path), path
+}
+
+func openAt(t *testing.T, address string) *DB {
+	t.Helper()
+	d, err := Open(t.Context(), address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +230,7 @@ func TestPositions(t *testing.T) {
 }
 
 func TestVault(t *testing.T) {
-	d, path := open(t)
+	d, path := openFile(t)
 	now := time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC)
 	secret := func(name string) []byte {
 		t.Helper()
@@ -240,7 +253,7 @@ func TestVault(t *testing.T) {
 	}
 	january := secret("month/2027-01")
 	must(t, d.Close())
-	d = reopen(t, path)
+	d = openAt(t, path)
 	if !bytes.Equal(november, secret("month/2026-11")) {
 		t.Error("a secret does not outlive its process")
 	}
@@ -259,7 +272,7 @@ func TestVault(t *testing.T) {
 			t.Errorf("a destroyed secret came as %d bytes, %v", len(s), err)
 		}
 		must(t, d.Close())
-		d = reopen(t, path)
+		d = openAt(t, path)
 	}
 	if !bytes.Equal(january, secret("month/2027-01")) {
 		t.Error("another month was destroyed as well")
@@ -284,7 +297,7 @@ func inFiles(t *testing.T, path string, secret []byte) bool {
 
 // TestDestroyWhileRead: while somebody reads from the journal, Destroy says that it has not done all.
 func TestDestroyWhileRead(t *testing.T) {
-	d, _ := open(t)
+	d, _ := openFile(t)
 	now := time.Now()
 	_, err := d.Secret(t.Context(), "a", now)
 	must(t, err)
@@ -398,7 +411,7 @@ func TestReadersAndWriter(t *testing.T) {
 
 // The copy is as of the moment in which at was called, though others write on.
 func TestBackup(t *testing.T) {
-	d, path := open(t)
+	d, path := openFile(t)
 	var group sync.WaitGroup
 	stop := make(chan struct{})
 	written := make(chan struct{}, 1)
@@ -426,7 +439,7 @@ func TestBackup(t *testing.T) {
 		must(t, d.Backup(t.Context(), path, func(ctx context.Context) error {
 			return d.QueryRow(ctx, "SELECT COUNT(*) FROM outbox").Scan(&then)
 		}))
-		must(t, reopen(t, path).QueryRow(t.Context(), "SELECT COUNT(*) FROM outbox").Scan(&copied))
+		must(t, openAt(t, path).QueryRow(t.Context(), "SELECT COUNT(*) FROM outbox").Scan(&copied))
 		if then == 0 || copied != then {
 			t.Errorf("there were %d rows in that moment, the copy has %d", then, copied)
 		}

@@ -76,7 +76,7 @@ func (d *DB) OnDestroy(f func(name string)) {
 // the secret: they must be destroyed too.
 func (d *DB) Destroy(ctx context.Context, name string) error {
 	err := d.Tx(ctx, func(tx *Tx) error {
-		_, err := tx.ExecContext(ctx, "UPDATE vault SET secret = x'' WHERE name = ?", name)
+		_, err := tx.ExecContext(ctx, "UPDATE vault SET secret = ? WHERE name = ?", []byte{}, name)
 		return err
 	})
 	if err != nil {
@@ -88,12 +88,8 @@ func (d *DB) Destroy(ctx context.Context, name string) error {
 	for _, f := range forgetful {
 		f(name)
 	}
-	var busy, pages, done int
-	if err := d.write.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &done); err != nil {
+	if err := d.dialect.forget(ctx, d.write); err != nil {
 		return fmt.Errorf("vault %s is destroyed, but not yet in the journal: %w", name, err)
-	}
-	if busy != 0 {
-		return fmt.Errorf("vault %s is destroyed, but not yet in the journal: somebody reads from it", name)
 	}
 	return nil
 }

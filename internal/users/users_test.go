@@ -16,6 +16,7 @@ import (
 
 	"yingda/intake"
 	"yingda/internal/store"
+	"yingda/internal/store/storetest"
 	"yingda/internal/users"
 )
 
@@ -30,8 +31,14 @@ type office struct {
 }
 
 func open(t *testing.T) *office {
-	o := &office{T: t, now: time.Date(2026, 11, 24, 6, 0, 0, 0, time.UTC), path: filepath.Join(t.TempDir(), "yingda.db")}
-	db, err := store.Open(t.Context(), o.path)
+	path := filepath.Join(t.TempDir(), "yingda.db")
+	return openAt(t, path, storetest.Address(t, path))
+}
+
+func openAt(t *testing.T, path, address string) *office {
+	t.Helper()
+	o := &office{T: t, now: time.Date(2026, 11, 24, 6, 0, 0, 0, time.UTC), path: path}
+	db, err := store.Open(t.Context(), address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +273,7 @@ func TestTokens(t *testing.T) {
 	secret, made, err := o.MakeToken(t.Context(), "市里审计", users.Auditor, o.clock().Add(time.Hour), "")
 	o.want(err, nil)
 	// Made by one process, good in another that was there before.
-	other, err := store.Open(t.Context(), o.path)
+	other, err := store.Open(t.Context(), storetest.Address(t, o.path))
 	o.want(err, nil)
 	defer func() { _ = other.Close() }()
 	server := users.New(other, users.Config{Now: o.clock})
@@ -326,7 +333,8 @@ func TestDevice(t *testing.T) {
 
 // No secret is in the file: not a password, not what a browser, a program or a phone holds.
 func TestNothingInClear(t *testing.T) {
-	o := open(t)
+	file := filepath.Join(t.TempDir(), "yingda.db")
+	o := openAt(t, file, file) // an SQLite file, whatever the other tests run on
 	u, password := o.make("linyue", users.Operator)
 	cookie, s, err := o.in("linyue", password)
 	o.want(err, nil)
@@ -399,7 +407,7 @@ func TestManyAtOnce(t *testing.T) {
 }
 
 func BenchmarkHash(b *testing.B) {
-	db, err := store.Open(b.Context(), filepath.Join(b.TempDir(), "y.db"))
+	db, err := store.Open(b.Context(), storetest.Address(b, filepath.Join(b.TempDir(), "y.db")))
 	if err != nil {
 		b.Fatal(err)
 	}

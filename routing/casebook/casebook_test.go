@@ -15,6 +15,7 @@ import (
 	"yingda/intake/stream"
 	"yingda/internal/pii"
 	"yingda/internal/store"
+	"yingda/internal/store/storetest"
 	"yingda/routing"
 	"yingda/routing/grid"
 	"yingda/routing/grid/griddemo"
@@ -53,7 +54,7 @@ func (plain) Encode(e intake.Event) ([]byte, error) {
 func newOffice(t *testing.T, registry bool) *office {
 	t.Helper()
 	o := &office{t: t, path: filepath.Join(t.TempDir(), "t.db"), now: time.Date(2026, 11, 24, 5, 26, 0, 0, time.UTC)}
-	db, err := store.Open(t.Context(), o.path)
+	db, err := store.Open(t.Context(), storetest.Address(t, o.path))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -401,9 +402,24 @@ func TestErasure(t *testing.T) {
 	if err != nil || !forgotten(c) || c.State != routing.Answered {
 		t.Fatalf("%+v %v", c, err)
 	}
-	for _, query := range []string{"SELECT group_concat(data || coalesce(lat, '')) FROM cases", "SELECT group_concat(data || text) FROM case_steps", "SELECT coalesce(group_concat(data), '') FROM submissions"} {
-		var all string
-		if err := o.db.QueryRow(t.Context(), query).Scan(&all); err != nil {
+	for _, query := range []string{"SELECT data, coalesce(lat, 0) FROM cases", "SELECT data || text, 0 FROM case_steps", "SELECT data, 0 FROM submissions"} {
+		all := ""
+		rows, err := o.db.Query(t.Context(), query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for rows.Next() {
+			var data string
+			var lat float64
+			if err := rows.Scan(&data, &lat); err != nil {
+				t.Fatal(err)
+			}
+			all += data
+			if lat != 0 {
+				t.Errorf("a place is still in: %v", lat)
+			}
+		}
+		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 			t.Fatal(err)
 		}
 		for _, word := range []string{"王", "灯", "13800000678", "梅苑小区"} {
@@ -650,7 +666,7 @@ func TestScores(t *testing.T) {
 
 func BenchmarkOpen(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "t.db")
-	db, err := store.Open(b.Context(), path)
+	db, err := store.Open(b.Context(), storetest.Address(b, path))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -672,7 +688,7 @@ func BenchmarkOpen(b *testing.B) {
 
 func BenchmarkLoad(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "t.db")
-	db, err := store.Open(b.Context(), path)
+	db, err := store.Open(b.Context(), storetest.Address(b, path))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -1,0 +1,46 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"io/fs"
+
+	"github.com/pressly/goose/v3"
+)
+
+// dialect is what differs between the two databases.
+type dialect interface {
+	// say gives a query and its arguments as the database wants them.
+	say(query string, args []any) (string, []any)
+	prepares() bool // statements that are made many times are prepared
+	// begin is said first in each transaction that may write.
+	begin(ctx context.Context, tx *sql.Tx) error
+	migrations(db *sql.DB, dir fs.FS) (*goose.Provider, error)
+	// forget sees to it that what was overwritten is not left in a journal of ours.
+	forget(ctx context.Context, db *sql.DB) error
+}
+
+// inFile is SQLite: how the SQL is written.
+type inFile struct{}
+
+func (inFile) say(query string, args []any) (string, []any) { return query, args }
+
+func (inFile) prepares() bool { return true }
+
+func (inFile) begin(context.Context, *sql.Tx) error { return nil } // BEGIN IMMEDIATE, by the connection's setting
+
+func (inFile) migrations(db *sql.DB, dir fs.FS) (*goose.Provider, error) {
+	return goose.NewProvider(goose.DialectSQLite3, db, dir, goose.WithAllowOutofOrder(true))
+}
+
+func (inFile) forget(ctx context.Context, db *sql.DB) error {
+	var busy, pages, done int
+	if err := db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &pages, &done); err != nil {
+		return err
+	}
+	if busy != 0 {
+		return errors.New("somebody reads from it")
+	}
+	return nil
+}
