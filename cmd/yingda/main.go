@@ -26,7 +26,7 @@ func main() {
 	root := newRoot()
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "yingda:", err)
-		if errors.Is(err, app.ErrConfig) || errors.Is(err, errUsage) {
+		if errors.Is(err, app.ErrConfig) || errors.Is(err, app.ErrArgument) || errors.Is(err, errUsage) {
 			os.Exit(2)
 		}
 		os.Exit(1)
@@ -46,6 +46,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
 	root.AddCommand(serveCmd(), demoCmd(), doctorCmd(), versionCmd(), schemaCmd(), configCmd(), auditCmd(), exportCmd(), importCmd(),
 		promptsCmd(), gridsCmd(), rulesCmd(), searchCmd(), tokenCmd(), userCmd(), linesCmd(), backupCmd(), restoreCmd())
+	strict(root)
 	return root
 }
 

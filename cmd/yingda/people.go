@@ -17,6 +17,9 @@ func tokenCmd() *cobra.Command {
 	var role, name string
 	var days int
 	create := &cobra.Command{Use: "create --role ROLE", Short: "make an API token; it is shown once", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		if role == "" {
+			return fmt.Errorf("%w: whose rights shall it have? --role auditor, supervisor or administrator", errUsage)
+		}
 		return withStore(cmd, func(ctx context.Context, s *app.Store) error {
 			secret, err := s.MakeToken(ctx, name, role, time.Duration(days)*24*time.Hour)
 			if err != nil {
@@ -29,7 +32,6 @@ func tokenCmd() *cobra.Command {
 	create.Flags().StringVar(&role, "role", "", "auditor, supervisor, administrator …")
 	create.Flags().StringVar(&name, "name", "command line", "what it is for")
 	create.Flags().IntVar(&days, "days", 365, "how long it is good for")
-	_ = create.MarkFlagRequired("role")
 	cmd := &cobra.Command{Use: "token", Short: "API tokens"}
 	cmd.AddCommand(create)
 	return cmd

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"sort"
@@ -25,11 +26,14 @@ func (s *Store) FirstAccount(ctx context.Context, w io.Writer) error {
 	return err
 }
 
+// ErrArgument says that what was asked for cannot be meant, whatever is kept: a role or a key that there is not.
+var ErrArgument = errors.New("not so")
+
 // MakeToken makes an API token; the secret is given once.
 func (s *Store) MakeToken(ctx context.Context, name, role string, good time.Duration) (string, error) {
 	r := users.Role(role)
 	if !r.Valid() {
-		return "", fmt.Errorf("%q is no role: one of %s", role, roleList())
+		return "", fmt.Errorf("%w: %q is no role: one of %s", ErrArgument, role, roleList())
 	}
 	secret, _, err := s.users.MakeToken(ctx, name, r, s.now().Add(good), "")
 	return secret, err
@@ -46,7 +50,7 @@ func roleList() string {
 // CreateUser makes an account and gives its one-time password.
 func (s *Store) CreateUser(ctx context.Context, login, name, role string, grids []string) (string, error) {
 	if !users.Role(role).Valid() {
-		return "", fmt.Errorf("%q is no role: one of %s", role, roleList())
+		return "", fmt.Errorf("%w: %q is no role: one of %s", ErrArgument, role, roleList())
 	}
 	f := users.Fresh{Login: login, Name: name, Role: users.Role(role)}
 	if f.Name == "" {
@@ -145,19 +149,19 @@ func (s *Store) SetLine(ctx context.Context, id string, set map[string]string) (
 				keys = append(keys, n)
 			}
 			sort.Strings(keys)
-			return line, fmt.Errorf("%q is nothing that a line has: %s", k, strings.Join(keys, ", "))
+			return line, fmt.Errorf("%w: %q is nothing that a line has: %s", ErrArgument, k, strings.Join(keys, ", "))
 		}
 		switch kind.(type) {
 		case bool:
 			b, err := strconv.ParseBool(v)
 			if err != nil {
-				return line, fmt.Errorf("%s=%s: true or false", k, v)
+				return line, fmt.Errorf("%w: %s=%s: true or false", ErrArgument, k, v)
 			}
 			m[k] = b
 		case float64:
 			n, err := strconv.Atoi(v)
 			if err != nil {
-				return line, fmt.Errorf("%s=%s: a whole number", k, v)
+				return line, fmt.Errorf("%w: %s=%s: a whole number", ErrArgument, k, v)
 			}
 			m[k] = n
 		case string:

@@ -22,9 +22,9 @@ import (
 // AuditReport says whether stream, books, index and case book agree.
 type AuditReport struct {
 	Clean        bool           `json:"clean"`
-	AsOf         time.Time      `json:"as_of"`
+	AsOf         time.Time      `json:"as_of"`         // time of the newest event that is compared
 	Events       int64          `json:"events"`        // in the stream
-	SearchBehind int64          `json:"search_behind"` // positions that the index has yet to read; it is then not compared
+	SearchBehind int64          `json:"search_behind"` // positions that the index has yet to read; it is then not compared. −1: another program has it open
 	Behind       int64          `json:"behind"`        // events that the books have yet to read; they are left out of the comparison
 	Offered      int64          `json:"offered"`
 	Open         int64          `json:"open"`
@@ -167,7 +167,9 @@ func (s *Store) foldStream(ctx context.Context, upTo int64, r *AuditReport, book
 
 func (s *Store) foldOne(rec stream.Record, r *AuditReport, book *answerrate.Book, ledger *recovery.Ledger, last map[intake.Subject]intake.Sequence) {
 	e := rec.Event
-	r.AsOf = e.Time
+	if e.Time.After(r.AsOf) {
+		r.AsOf = e.Time
+	}
 	if before, ok := last[e.Subject]; ok && before.Epoch() == e.Sequence.Epoch() && e.Sequence > before+1 && e.Subject.Kind() == "contact" {
 		r.find("stream", e.ID(), "events are missing before it: the last was %s", before)
 	}
@@ -192,6 +194,10 @@ func (s *Store) auditSearch(ctx context.Context, r *AuditReport, book *answerrat
 			return nil // nothing has been served from here yet
 		}
 		opened, err := bleve.Open(dir, bleve.Config{Logger: s.slog})
+		if errors.Is(err, bleve.ErrHeld) { // by the program that serves; it can be asked (AuditServed)
+			r.SearchBehind = -1
+			return nil
+		}
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"yingda/internal/users"
 )
@@ -45,6 +46,7 @@ func Doctor(ctx context.Context, c Config, log *slog.Logger, w io.Writer) error 
 		d.port("tcp", c.SIP.TCP, "sip.tcp")
 	}
 	d.disk(c.Data)
+	d.clock()
 	d.limits()
 	if err := CheckPrompts(c.Media.Prompts, io.Discard); err != nil {
 		d.bad("prompts: %v; run `yingda prompts check`", err)
@@ -99,6 +101,9 @@ func (d *doctor) disk(dir string) {
 	}
 	_ = f.Close()
 	_ = os.Remove(f.Name())
+	if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o007 != 0 {
+		d.bad("everybody on this machine may look into %s, and it holds residents' numbers and the secrets they are sealed with: chmod 700 %s", dir, dir)
+	}
 	var st syscall.Statfs_t
 	if err := syscall.Statfs(dir, &st); err != nil {
 		d.bad("free space of %s: %v", dir, err)
@@ -110,6 +115,21 @@ func (d *doctor) disk(dir string) {
 		return
 	}
 	d.good("%d MiB are free on the disk of %s", free, filepath.Clean(dir))
+}
+
+// clock says whether somebody keeps the clock right: arrivals, deadlines and the quarter hours of the books are cut by it.
+func (d *doctor) clock() {
+	var t syscall.Timex
+	state, err := syscall.Adjtimex(&t) // modes 0: only asks
+	const unsynchronised = 5           // TIME_ERROR of adjtimex(2)
+	switch {
+	case err != nil:
+		d.note("whether the clock is kept right cannot be known: %v", err)
+	case state == unsynchronised:
+		d.note("nothing keeps the clock right: run chrony or systemd-timesyncd, else arrivals and deadlines drift")
+	default:
+		d.good("the clock is kept right")
+	}
 }
 
 func (d *doctor) limits() {
@@ -156,7 +176,10 @@ func (d *doctor) store(ctx context.Context, s *Store) {
 	} else {
 		d.good("%d grids in the registry", n)
 	}
-	r, err := s.Audit(ctx)
+	r, asked, err := AuditServed(ctx, s.Config)
+	if err == nil && !asked {
+		r, err = s.Audit(ctx)
+	}
 	switch {
 	case err != nil:
 		d.bad("audit: %v", err)
@@ -164,5 +187,8 @@ func (d *doctor) store(ctx context.Context, s *Store) {
 		d.bad("the books differ; run `yingda audit`")
 	default:
 		d.good("the books balance: %d offered", r.Offered)
+	}
+	if now := s.now(); r.AsOf.After(now.Add(5 * time.Second)) {
+		d.bad("the clock says %s, but the stream holds an event of %s: set the clock (or that event was imported with a wrong time)", now.UTC().Format(time.RFC3339), r.AsOf.UTC().Format(time.RFC3339))
 	}
 }

@@ -29,6 +29,8 @@ import (
 	"sync"
 	"time"
 
+	bolt "go.etcd.io/bbolt/errors"
+
 	engine "github.com/blevesearch/bleve/v2"
 	"github.com/blevesearch/bleve/v2/index/scorch"
 	"github.com/blevesearch/bleve/v2/mapping"
@@ -63,7 +65,10 @@ const (
 	building    = "building"
 )
 
-// Open opens the index in dir, making it if there is none. A damaged one is moved to dir/damaged (what lay there goes) and
+// ErrHeld is returned by Open for an index that another program has open: one at a time can have it.
+var ErrHeld = errors.New("search index: another program has it open")
+
+// Open opens the index in dir, making it if there is none. It fails with ErrHeld when another program has it. A damaged one is moved to dir/damaged (what lay there goes) and
 // an empty one is made in its place; the log says so.
 func Open(dir string, c Config) (*Index, error) {
 	if c.Logger == nil {
@@ -89,6 +94,9 @@ func Open(dir string, c Config) (*Index, error) {
 		if x.gen, err = openGeneration(path); err == nil {
 			x.sweep()
 			return x, nil
+		}
+		if errors.Is(err, bolt.ErrTimeout) {
+			return nil, fmt.Errorf("%w (%s)", ErrHeld, dir)
 		}
 		c.Logger.Error("search index is damaged; it is moved aside and built again from the stream", "folder", path, "error", err)
 		_ = os.RemoveAll(filepath.Join(dir, damaged))

@@ -397,3 +397,28 @@ func TestApplyIsSafeBesideSearch(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// An index that another has open is not damaged: it is left as it is.
+func TestHeldIndexIsLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	x := open(t, dir, Config{})
+	if err := x.Apply(t.Context(), set(t).Events()[:200], search.Position{Offset: 200}); err != nil {
+		t.Fatal(err)
+	}
+	if y, err := Open(dir, Config{}); !errors.Is(err, ErrHeld) {
+		t.Fatalf("a second program opens the index: %v, %v", y, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, damaged)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it was moved aside: %v", err)
+	}
+	at, err := x.Position(t.Context())
+	if err != nil || len(at) != 1 || at[0].Offset != 200 {
+		t.Errorf("the first program's index is at %v, %v", at, err)
+	}
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if at, err := open(t, dir, Config{}).Position(t.Context()); err != nil || len(at) != 1 || at[0].Offset != 200 {
+		t.Errorf("opened again it is at %v, %v", at, err)
+	}
+}
