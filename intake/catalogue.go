@@ -14,6 +14,7 @@ func (*ResumedV1) EventType() Type          { return "contact.resumed.v1" }
 func (*MovedV1) EventType() Type            { return "contact.moved.v1" }
 func (*SilentV1) EventType() Type           { return "contact.silent.v1" }
 func (*MessageV1) EventType() Type          { return "contact.message.v1" }
+func (*IdentifiedV1) EventType() Type       { return "contact.identified.v1" }
 func (*RecordedV1) EventType() Type         { return "contact.recorded.v1" }
 func (*EndedV1) EventType() Type            { return "contact.ended.v1" }
 func (*ErasedV1) EventType() Type           { return "contact.erased.v1" }
@@ -64,6 +65,7 @@ var catalogue = []func() Data{
 	func() Data { return new(MovedV1) },
 	func() Data { return new(SilentV1) },
 	func() Data { return new(MessageV1) },
+	func() Data { return new(IdentifiedV1) },
 	func() Data { return new(RecordedV1) },
 	func() Data { return new(EndedV1) },
 	func() Data { return new(ErasedV1) },

@@ -87,9 +87,17 @@ type SilentV1 struct {
 
 // MessageV1: one chat message, durable before its tick. Personal: text.
 type MessageV1 struct {
-	Number      int          `json:"number"` // in the chat, from 1
-	From        string       `json:"from"`   // resident or an operator's id
+	Number      int          `json:"number"`           // in the chat, from 1
+	From        string       `json:"from"`             // resident or an operator's id
+	Dedupe      string       `json:"dedupe,omitempty"` // the id that its writer gave it: the same again in this chat is the same message
 	Attachments []Attachment `json:"attachments,omitempty"`
+}
+
+// IdentifiedV1: the resident of a contact that came without a caller, or with another, has left a number to be called back on. It may come
+// before the end or after it; the latest stands, and stands against the offer's. Personal: number, name.
+type IdentifiedV1 struct {
+	Caller Token  `json:"caller"`
+	Known  string `json:"known,omitempty"` // id of the resident's card, if there is one
 }
 
 // Attachment is a file beside a message or submission. The bytes are in the attachment store, sealed.
