@@ -231,36 +231,6 @@ func (s *Server) accountsAgain(v *visit, o once, fault FieldError, f users.Fresh
 	return v.render(status, shell(v, v.T("users.title"), userList(v, list, tokens, o, fault, f)))
 }
 
-func (s *Server) deskRoutes() {
-	s.page(page{
-		path: "/me", deed: users.OwnDesk, nav: "me", every: time.Second,
-		title: func(v *visit) string { return v.T("me.title") },
-		part: func(ctx context.Context, v *visit) (string, templ.Component, error) {
-			d, err := s.o.Desk.Mine(ctx, v.viewer())
-			return "", deskPage(v, d), err
-		},
-		bones: func(v *visit) templ.Component { return bones(v) },
-	})
-	s.add(route{pattern: "POST /me/break", deed: users.OwnDesk, do: func(v *visit) error {
-		reason := v.r.PostForm.Get("reason")
-		if !contains(BreakReasons(), reason) {
-			return Refusal{v.T("me.break.why")}
-		}
-		if err := s.o.Desk.Break(v.ctx(), v.viewer(), reason); err != nil {
-			return err
-		}
-		v.to("/me")
-		return nil
-	}})
-	s.add(route{pattern: "POST /me/ready", deed: users.OwnDesk, do: func(v *visit) error {
-		if err := s.o.Desk.Ready(v.ctx(), v.viewer()); err != nil {
-			return err
-		}
-		v.to("/me")
-		return nil
-	}})
-}
-
 // caseAddress is where a case is.
 func caseAddress(id intake.CaseID) string { return "/cases/" + url.PathEscape(string(id)) }
 

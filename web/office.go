@@ -528,6 +528,7 @@ type NewCase struct {
 	Answer   pii.Text
 	Who      string   // card of the person who says it, one of DeskContact.Who; "": not chosen
 	Name     pii.Name // as they gave it, when there is no card
+	Key      string   // made by the page: the same again is the same case, so that a form may be sent twice; "": none
 }
 
 // Proposal is where a case would go.

@@ -28,6 +28,7 @@ type page struct {
 	fault func(*visit, error) templ.Component                            // what it says when it cannot be read; nil: the usual sentence
 	every time.Duration                                                  // sent again at least so often, for what grows older; 0: sent once
 	tv    bool
+	frame func(v *visit, title string, part templ.Component) templ.Component // around it; nil: the usual one
 }
 
 func (s *Server) page(p page) {
@@ -85,6 +86,8 @@ func (s *Server) show(v *visit, p page) error {
 	shell := shell(v, g.title, g.part)
 	if p.tv {
 		shell = wallShell(v, g.title, g.part)
+	} else if p.frame != nil {
+		shell = p.frame(v, g.title, g.part)
 	}
 	return v.render(status, shell)
 }

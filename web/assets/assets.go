@@ -46,12 +46,16 @@ func load() (names, urls map[string]*asset) {
 	}
 	add("app.css", "text/css; charset=utf-8", "tokens.css", "screens.css")
 	add("sprite.svg", "image/svg+xml", "sprite.svg")
+	add("desk.css", "text/css; charset=utf-8", "desk.css")
+	add("desk.js", "text/javascript; charset=utf-8", "desk.js")
+	add("worker.css", "text/css; charset=utf-8", "worker.css")
+	add("worker.js", "text/javascript; charset=utf-8", "worker.js")
 	add("live.js", "text/javascript; charset=utf-8", "live.js")
 	add("idiomorph.js", "text/javascript; charset=utf-8", "idiomorph.js")
 	return names, urls
 }
 
-// URL of the file with that name: app.css, sprite.svg, live.js, idiomorph.js. Any other name is a bug.
+// URL of the file with that name: app.css, sprite.svg, live.js, idiomorph.js, desk.js …. Any other name is a bug.
 func URL(name string) string { return byName[name].url }
 
 // Handler serves them under /assets/.

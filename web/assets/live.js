@@ -12,8 +12,11 @@
   // ---- what is typed survives a reload and a restart of the server. It stays in this tab (sessionStorage) and is
   // forgotten when the server says that it has been taken in.
   function draftKey(el) { return "draft " + location.pathname + " " + (el.form.id || "") + " " + el.name; }
+  var drafted = new WeakSet();
   function drafts(from) {
     all("form[data-draft]", from).forEach(function (form) {
+      if (drafted.has(form)) return;
+      drafted.add(form);
       all("input,textarea,select", form).forEach(function (el) {
         if (!el.name || el.type === "hidden" || el.type === "password") return;
         var kept = sessionStorage.getItem(draftKey(el));
@@ -59,7 +62,7 @@
       }
     });
     all("[data-player]", part).forEach(player);
-    if (first) drafts(part);
+    drafts(part); // forms that came with it
     tell();
   }
   function tell() { // the clock in the frame says up to when the part is true
