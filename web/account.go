@@ -31,6 +31,8 @@ func (v *visit) home() string {
 		return "/password"
 	case v.s.Role == users.Operator:
 		return "/me"
+	case v.s.Role == users.GridWorker && v.srv.o.Worker != nil:
+		return "/grid"
 	case v.s.Role == users.GridWorker:
 		return "/cases"
 	case v.s.Role == users.Auditor:
@@ -109,7 +111,11 @@ func (s *Server) signOut(v *visit) error {
 		return err
 	}
 	s.setCookie(v.w, s.cookieName(), "", 0)
-	v.w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
+	clear := `"cache", "storage"`
+	if v.s.Role == users.GridWorker && v.r.PostForm.Get("kept") != "" {
+		clear = `"cache"` // the phone keeps what it could not send yet; its script has dropped the pages
+	}
+	v.w.Header().Set("Clear-Site-Data", clear)
 	v.to("/sign-in")
 	return nil
 }

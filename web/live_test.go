@@ -41,8 +41,11 @@ func TestLiveInBrowser(t *testing.T) {
 	c.open("/unreturned")
 	c.until(`document.querySelector("#cb-cb-4 details")`)
 	c.run(chromedp.Evaluate[chromedp.Void](`document.querySelector("#cb-cb-4").mark = 1`), chromedp.Click(`#cb-cb-4 details summary`), chromedp.WaitVisible(`#cb-cb-4 input[name=words]`), chromedp.SendKeys(`#cb-cb-4 input[name=words]`, "已在微信上说清"),
-		chromedp.Evaluate[chromedp.Void](`document.querySelector("#cb-cb-4 select[name=reason]").value = "test_call"`), chromedp.Click(`#cb-cb-2 details summary`), chromedp.WaitVisible(`#cb-cb-2 input[name=words]`),
-		chromedp.SendKeys(`#cb-cb-2 input[name=words]`, "打过了"), chromedp.Evaluate[chromedp.Void](`document.querySelector("#cb-cb-4 details").open = true`), chromedp.WaitVisible(`#cb-cb-4 input[name=words]`), chromedp.Focus(`#cb-cb-4 input[name=words]`))
+		chromedp.Evaluate[chromedp.Void](`document.querySelector("#cb-cb-4 select[name=reason]").value = "test_call"`), chromedp.Click(`#cb-cb-2 details summary`))
+	c.until(`document.querySelector("#cb-cb-2 details").open && !document.querySelector("#cb-cb-4 details").open`) // one closes the other, and does so a moment later
+	c.run(chromedp.WaitVisible(`#cb-cb-2 input[name=words]`), chromedp.SendKeys(`#cb-cb-2 input[name=words]`, "打过了"), chromedp.Evaluate[chromedp.Void](`document.querySelector("#cb-cb-4 details").open = true`))
+	c.until(`document.querySelector("#cb-cb-4 details").open && !document.querySelector("#cb-cb-2 details").open`)
+	c.run(chromedp.WaitVisible(`#cb-cb-4 input[name=words]`), chromedp.Focus(`#cb-cb-4 input[name=words]`))
 	h.set(func() { h.people = 4 })
 	c.until(`document.querySelectorAll(".people tbody tr").length === 4`)
 	if got := c.eval(`document.querySelector("#cb-cb-4 input[name=words]").value + document.querySelector("#cb-cb-4 details").open + document.querySelector("#cb-cb-4").mark + (document.activeElement.name === "words") + document.querySelector("#cb-cb-4 select[name=reason]").value + document.querySelector("#cb-cb-2 input[name=words]").value`); got != "已在微信上说清true1truetest_call打过了" {
@@ -143,7 +146,7 @@ func TestServerGone(t *testing.T) {
 	c.until(`!document.documentElement.classList.contains("stopped") && getComputedStyle(document.querySelector("#part")).visibility === "visible"`)
 	c.size(1440, 900, false)
 	c.open("/me")
-	c.until(`document.querySelector(".desk")`)
+	c.until(`document.querySelector(".op-desk")`)
 	gone.Store(true)
 	front.CloseClientConnections()
 	c.until(`!document.querySelector(".stopped-notice").hidden`)

@@ -46,15 +46,21 @@ type sample struct {
 	listen map[chan struct{}]bool
 	state  string // of the desk
 	asked  []any
+	talk   []ChatMessage
+	refs   map[string]bool
+	acts   map[string]bool // of the grid worker's phone
+	noSIP  bool            // the grid worker's phone is not on the hotline
+	like   bool            // there are like cases
+	dept   bool            // the rule names a department
 }
 
 func newSample() *sample {
-	return &sample{now: noon, people: -1, listen: map[chan struct{}]bool{}, state: "talking"}
+	return &sample{now: noon, people: -1, listen: map[chan struct{}]bool{}, state: "talking", refs: map[string]bool{}, acts: map[string]bool{}, like: true, dept: true}
 }
 
 func (s *sample) office() Office {
 	return Office{Board: s, Unreturned: s, Contacts: sampleContacts{s}, Search: s, Cases: sampleCases{s}, Lines: sampleLines{s}, Desk: s,
-		Callbacks: sampleCallbacks{s}, CaseDeeds: sampleCaseDeeds{s}, Reveals: s, Recordings: s, Ledger: sampleLedger{s}, Live: s}
+		Callbacks: sampleCallbacks{s}, CaseDeeds: sampleCaseDeeds{s}, Reveals: s, Recordings: s, Ledger: sampleLedger{s}, Live: s, Chats: sampleChats{s}, Worker: sampleWorker{s}}
 }
 
 func (s *sample) ready(ctx context.Context) error {
@@ -476,10 +482,22 @@ func (s sampleCases) Propose(ctx context.Context, v Viewer, id intake.ContactID,
 	if err := s.ready(ctx); err != nil {
 		return Proposal{}, err
 	}
-	if n.Address.IsZero() {
-		return Proposal{Why: s.say("还不知道地点"), Department: s.say("街道物管科")}, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := Proposal{Why: s.say("还不知道地点")}
+	if s.dept {
+		p.Department, p.DeptCode = s.say("街道物管科"), "wg"
 	}
-	return Proposal{Grid: s.plate("梅苑", "03", "陆建平"), Why: s.say("按地址"), Confidence: 92, Others: []Plate{s.plate("梅苑", "05", "")}, Department: s.say("街道物管科"), Deadline: s.now.Add(22 * time.Hour), Rule: s.say("公共照明 24 小时")}, nil
+	if s.like && !n.Words.IsZero() {
+		rows := s.rows()
+		p.Similar = []SameMatter{{rows[1], s.say("同一网格")}, {rows[3], s.say("相距 80 米")}}
+	}
+	if n.Address.IsZero() {
+		return p, nil
+	}
+	q := Proposal{Grid: s.plate("梅苑", "03", "陆建平"), Why: s.say("按地址"), Confidence: 92, Others: []Plate{s.plate("梅苑", "05", "")}, Department: s.say("街道物管科"), Deadline: s.now.Add(22 * time.Hour), Rule: s.say("公共照明 24 小时"), DeptCode: p.DeptCode, Similar: p.Similar}
+	q.Department = p.Department
+	return q, nil
 }
 
 func (s sampleCases) Form(ctx context.Context) (CaseForm, error) {
@@ -575,6 +593,7 @@ func (s *sample) Mine(ctx context.Context, v Viewer) (MyDesk, error) {
 		w := all[1]
 		d.Now = &DeskContact{Contact: "01928f3a-7c11-7000-8000-000000000002", Person: s.person("王阿姨", "13800005678", "老年", "听力弱，说慢一点"), Line: s.say("便民热线"), Home: s.plate("梅苑", "03", "陆建平"),
 			Arrived: s.now.Add(-142 * time.Second), Waited: 14 * time.Second, Theirs: w.Theirs, Ours: w.Ours, First: w.First, Cases: sampleCases{s}.rows()[1:2], Silent: s.state == "talking" && s.stale > 0}
+		s.around(d.Now)
 	}
 	if s.state == "break" {
 		d.Reason = "meal"

@@ -98,6 +98,7 @@ func New(c Config, o Office) *Server {
 	s.lineRoutes()
 	s.userRoutes()
 	s.deskRoutes()
+	s.workerRoutes()
 	s.apiRoutes()
 
 	mux := http.NewServeMux()

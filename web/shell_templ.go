@@ -766,7 +766,7 @@ var links = []struct {
 	key, path string
 	deed      users.Deed
 }{
-	{"me", "/me", users.OwnDesk}, {"wall", "/wall", users.SeeBoard}, {"unreturned", "/unreturned", users.SeeUnreturned}, {"contacts", "/contacts", users.SeeContacts},
+	{"me", "/me", users.OwnDesk}, {"grid", "/grid", users.OwnGrid}, {"wall", "/wall", users.SeeBoard}, {"unreturned", "/unreturned", users.SeeUnreturned}, {"contacts", "/contacts", users.SeeContacts},
 	{"search", "/search", users.Search}, {"cases", "/cases", users.SeeCases}, {"lines", "/lines", users.SeeLines}, {"users", "/users", users.ManageUsers},
 }
 

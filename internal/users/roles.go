@@ -48,12 +48,13 @@ const (
 	Export         Deed = "export"          // take a list that one may see away as a file, written down
 	ReadAPI        Deed = "read_api"        // contacts and books over HTTP
 	OwnAccount     Deed = "own_account"     // change one's own password
+	OwnGrid        Deed = "own_grid"        // the pages of a grid worker: visits and cases of their own grids
 )
 
 // Deeds lists them all.
 func Deeds() []Deed {
 	return []Deed{SeeBoard, SeeUnreturned, SeeContacts, Search, Reveal, Listen, CallBack, AssignCallback, CloseCallback, AskVisit, SeeCases,
-		OpenCase, HandleCase, DispatchCase, SeeSecret, SeeLines, ManageLines, ManageUsers, OwnDesk, SeeAudit, SeeHistory, SeeTeam, Export, ReadAPI, OwnAccount}
+		OpenCase, HandleCase, DispatchCase, SeeSecret, SeeLines, ManageLines, ManageUsers, OwnDesk, SeeAudit, SeeHistory, SeeTeam, Export, ReadAPI, OwnAccount, OwnGrid}
 }
 
 // The one table of who may do what.
@@ -61,7 +62,7 @@ var table = map[Role][]Deed{
 	Operator: {SeeBoard, SeeUnreturned, SeeContacts, Search, Reveal, CallBack, AskVisit, SeeCases, OpenCase, HandleCase, SeeSecret, OwnDesk, OwnAccount},
 	Supervisor: {SeeBoard, SeeUnreturned, SeeContacts, Search, Reveal, Listen, CallBack, AssignCallback, CloseCallback, AskVisit, SeeCases,
 		OpenCase, HandleCase, DispatchCase, SeeSecret, SeeLines, OwnDesk, SeeAudit, SeeHistory, SeeTeam, Export, ReadAPI, OwnAccount},
-	GridWorker:    {SeeCases, HandleCase, OwnAccount},
+	GridWorker:    {SeeCases, HandleCase, OwnAccount, OwnGrid},
 	Auditor:       {SeeBoard, SeeUnreturned, SeeContacts, Search, Listen, SeeCases, SeeLines, SeeAudit, SeeHistory, SeeTeam, Export, ReadAPI, OwnAccount},
 	Administrator: {SeeBoard, SeeUnreturned, SeeContacts, Search, SeeCases, SeeLines, ManageLines, ManageUsers, ReadAPI, OwnAccount},
 }

@@ -50,6 +50,7 @@ func load() (names, urls map[string]*asset) {
 	add("desk.js", "text/javascript; charset=utf-8", "desk.js")
 	add("worker.css", "text/css; charset=utf-8", "worker.css")
 	add("worker.js", "text/javascript; charset=utf-8", "worker.js")
+	add("offline.js", "text/javascript; charset=utf-8", "offline.js")
 	add("live.js", "text/javascript; charset=utf-8", "live.js")
 	add("idiomorph.js", "text/javascript; charset=utf-8", "idiomorph.js")
 	return names, urls
@@ -57,6 +58,9 @@ func load() (names, urls map[string]*asset) {
 
 // URL of the file with that name: app.css, sprite.svg, live.js, idiomorph.js, desk.js …. Any other name is a bug.
 func URL(name string) string { return byName[name].url }
+
+// Body of the file with that name, for one that is served elsewhere. It must not be changed.
+func Body(name string) []byte { return byName[name].body }
 
 // Handler serves them under /assets/.
 func Handler() http.Handler {

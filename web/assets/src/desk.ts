@@ -77,6 +77,7 @@ doc.addEventListener("input", e => {
 doc.addEventListener("change", e => {
   const el = e.target as HTMLInputElement;
   if (el.form?.hasAttribute("data-proposes") && (el.type === "radio" || el.tagName === "SELECT")) el.dataset.chosen = "";
+  look();
 });
 
 // ---- handing in. Each has a name of its own, so that sending it again is harmless.
@@ -239,6 +240,10 @@ function follow(log: HTMLElement, force = false) {
   }
 }
 function look() {
+  all("[data-answer]").forEach(a => { // how it was answered is asked only of what is answered on the spot
+    const next = a.closest("form")?.querySelector<HTMLInputElement>('input[name="next"]:checked');
+    a.hidden = next?.value !== "close";
+  });
   all("[data-log]").forEach(l => follow(l));
   const rings = doc.querySelector(".op-bar.ring");
   const mark = rings ? "● " : "";
