@@ -239,4 +239,3 @@ func zipped(t *testing.T, b []byte) int {
 	}
 	return out.Len()
 }
-
