@@ -22,6 +22,7 @@ type Config struct {
 	Queue   QueueConfig   `koanf:"queue" doc:"how those who wait meet operators"`
 	Books   BooksConfig   `koanf:"books" doc:"callbacks and the answer rate"`
 	Log     LogConfig     `koanf:"log" doc:"what the program says about itself"`
+	Tables  TablesConfig  `koanf:"tables" doc:"where cases, callbacks, operators and secrets are kept"`
 	Stream  StreamConfig  `koanf:"stream" doc:"the event log"`
 }
 
@@ -116,6 +117,11 @@ type BooksConfig struct {
 type LogConfig struct {
 	Level  string `koanf:"level" doc:"debug, info, warn or error"`
 	Format string `koanf:"format" doc:"text or json"`
+}
+
+// TablesConfig says where the tables are.
+type TablesConfig struct {
+	Address string `koanf:"address" doc:"postgres://user:password@host/database, for an office on many machines; empty: an SQLite file in the data folder" secret:"true"`
 }
 
 // StreamConfig of the event log.

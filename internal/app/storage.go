@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,7 +84,7 @@ func OpenStore(ctx context.Context, c Config, o StoreOptions) (s *Store, err err
 			return s, err
 		}
 	}
-	if s.DB, err = store.Open(ctx, filepath.Join(c.Data, "yingda.db")); err != nil {
+	if s.DB, err = store.Open(ctx, cmp.Or(c.Tables.Address, filepath.Join(c.Data, "yingda.db"))); err != nil {
 		return s, err
 	}
 	s.keys = newKeys(s.DB, o.Now)
