@@ -32,6 +32,7 @@ var may = map[string][]string{
 	"intake/wire":                {},
 	"intake/stream":              {},
 	"intake/stream/sqllog":       {"intake/stream"},
+	"intake/stream/kafka":        {"intake/stream"},
 	"intake/stream/streamtest":   {"intake/stream"},
 	"telephony":                  {},
 	"telephony/ivr":              {"telephony"},

@@ -66,6 +66,25 @@ type Log interface {
 	Close() error
 }
 
+// Shared is a Log that several processes read together.
+type Shared interface {
+	Log
+	// Share gives a reader that shares the partitions with the group's other readers, wherever they run: each partition has one of them, and goes to another when
+	// that one leaves. at says where the effects of the consumer are and is asked whenever partitions are given out; one that it does not name is read from its
+	// beginning. With a nil at it is the group's committed positions. What this reader fetched before a partition went to another may by then be done there: the
+	// consumer compares positions in the transaction that holds the effect.
+	Share(group string, at func(context.Context) ([]Position, error)) (Reader, error)
+}
+
+// Bounded is a Log that knows its positions.
+type Bounded interface {
+	// Ends are the positions of the newest records, one each partition; Offset −1 when there is none.
+	Ends(ctx context.Context) ([]Position, error)
+	// Since are the positions before the first record that the log took at t or later, one each partition: a reader opened there reads all since then. For the
+	// zero time they are those before the beginning.
+	Since(ctx context.Context, t time.Time) ([]Position, error)
+}
+
 // Reader reads for one group. It is used by one goroutine.
 type Reader interface {
 	// Fetch waits until there is at least one record and gives up to limit of them, in order.

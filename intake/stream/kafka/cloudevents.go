@@ -1,0 +1,228 @@
+package kafka
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/segmentio/kafka-go"
+
+	"yingda/intake"
+)
+
+// Names of headers (CloudEvents Kafka Protocol Binding 1.0.2, §3.2 binary content mode). An attribute is a header of its own, named
+// ce_<attribute>; datacontenttype is content-type; data is the value.
+const (
+	attribute   = "ce_"
+	contentType = "content-type"
+	// What the binding cannot say: the attributes of an event that are no strings, as the JSON object they stood in. Other readers pass it over.
+	exact = "yingda_attributes"
+)
+
+const (
+	typeJSON       = "application/json"
+	typeStructured = "application/cloudevents" // and what follows: +json; charset=UTF-8
+)
+
+// errNoKey is an event without a partition key, which would go to a partition at random.
+var errNoKey = errors.New("the event has no partitionkey")
+
+// message makes a Kafka message in binary mode of an event in structured mode, which is how the wire and the outbox have it. The bytes of data, with
+// its sealed part, go through unchanged, so nothing needs to be opened. It fails with intake.ErrInvalid for what is no event.
+func message(raw []byte) (kafka.Message, error) {
+	var m kafka.Message
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &members); err != nil || members == nil {
+		return m, fmt.Errorf("%w: not a JSON object", intake.ErrInvalid)
+	}
+	others := map[string]json.RawMessage{}
+	headers := make([]kafka.Header, 0, len(members)+1)
+	has := map[string]string{}
+	for name, value := range members {
+		if name == "data" || name == "data_base64" {
+			continue
+		}
+		s, isString := text(value)
+		if !isString {
+			others[name] = value
+			s = string(value) // how a Boolean or an Integer is written (CloudEvents 1.0, Type System)
+		}
+		has[name] = s
+		key := attribute + name
+		if name == "datacontenttype" {
+			key = contentType
+		}
+		headers = append(headers, kafka.Header{Key: key, Value: []byte(s)})
+	}
+	for _, name := range []string{"specversion", "id", "source", "type"} { // required by CloudEvents 1.0
+		if has[name] == "" {
+			return m, fmt.Errorf("%w: no %s", intake.ErrInvalid, name)
+		}
+	}
+	if has["specversion"] != "1.0" {
+		return m, fmt.Errorf("%w: specversion is not 1.0", intake.ErrInvalid)
+	}
+	if m.Key = []byte(has["partitionkey"]); len(m.Key) == 0 {
+		return m, fmt.Errorf("%w: %w", intake.ErrInvalid, errNoKey)
+	}
+	if len(others) > 0 {
+		b, err := json.Marshal(others)
+		if err != nil {
+			return m, fmt.Errorf("%w: %w", intake.ErrInvalid, err)
+		}
+		headers = append(headers, kafka.Header{Key: exact, Value: b})
+	}
+	sortHeaders(headers)
+	m.Headers = headers
+	var err error
+	m.Value, err = value(members, has["datacontenttype"])
+	return m, err
+}
+
+// value is what stands in a message: JSON as it is, anything else as its own bytes. Nil when the event has no data.
+func value(members map[string]json.RawMessage, content string) ([]byte, error) {
+	if b, ok := members["data_base64"]; ok {
+		s, isString := text(b)
+		raw, err := base64.StdEncoding.DecodeString(s)
+		if !isString || err != nil {
+			return nil, fmt.Errorf("%w: data_base64 is not base64", intake.ErrInvalid)
+		}
+		return raw, nil
+	}
+	data, ok := members["data"]
+	if !ok {
+		return nil, nil
+	}
+	if s, isString := text(data); isString && !isJSON(content) {
+		return []byte(s), nil
+	}
+	return data, nil
+}
+
+// structured is the way back: the event's JSON, its members in the order in which wire writes them. A message in structured mode, or one
+// that is no CloudEvent, is given as it is; then it is for the codec to say what is wrong with it.
+func structured(m kafka.Message) []byte {
+	var content string
+	attr := make(map[string][]byte, len(m.Headers))
+	order := make([]string, 0, len(m.Headers))
+	var others map[string]json.RawMessage
+	for _, h := range m.Headers {
+		name, ok := strings.CutPrefix(h.Key, attribute)
+		switch {
+		case ok && name != "" && name != "data" && name != "data_base64":
+			if _, twice := attr[name]; !twice {
+				order = append(order, name)
+			}
+			attr[name] = h.Value
+		case strings.EqualFold(h.Key, contentType):
+			content = string(h.Value)
+		case h.Key == exact:
+			_ = json.Unmarshal(h.Value, &others) // when it can't be read, the strings stand
+		}
+	}
+	if len(attr["specversion"]) == 0 || strings.HasPrefix(content, typeStructured) {
+		return m.Value
+	}
+	if content != "" {
+		attr["datacontenttype"] = []byte(content)
+	}
+	out := make([]byte, 0, len(m.Value)+512)
+	out = append(out, '{')
+	put := func(name string) {
+		v, ok := attr[name]
+		if !ok {
+			return
+		}
+		delete(attr, name)
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(appendString(out, name), ':')
+		// The exact value counts only while the header still says the same.
+		if o, ok := others[name]; ok && bytes.Equal(o, v) && json.Valid(o) {
+			out = append(out, o...)
+			return
+		}
+		out = appendString(out, string(v))
+	}
+	for _, name := range []string{"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "partitionkey", "sequence"} {
+		put(name)
+	}
+	out = appendData(out, m.Value, content)
+	for _, name := range order {
+		put(name)
+	}
+	return append(out, '}')
+}
+
+func appendData(out, value []byte, content string) []byte {
+	switch {
+	case value == nil:
+		return out
+	case isJSON(content) && json.Valid(value):
+		return append(append(out, `,"data":`...), value...)
+	case !isJSON(content) && utf8.Valid(value):
+		return appendString(append(out, `,"data":`...), string(value))
+	}
+	out = append(out, `,"data_base64":"`...)
+	out = base64.StdEncoding.AppendEncode(out, value)
+	return append(out, '"')
+}
+
+// isJSON says whether data of this content type stands as JSON; without one it does (CloudEvents JSON Format 1.0, §3.1).
+func isJSON(content string) bool {
+	t, _, _ := strings.Cut(strings.ToLower(content), ";")
+	t = strings.TrimSpace(t)
+	return t == "" || t == typeJSON || t == "text/json" || strings.HasSuffix(t, "+json")
+}
+
+// text is the value of a JSON string.
+func text(value []byte) (string, bool) {
+	if len(value) < 2 || value[0] != '"' {
+		return "", false
+	}
+	if inner := value[1 : len(value)-1]; !bytes.ContainsAny(inner, `\"`) && utf8.Valid(inner) {
+		return string(inner), true
+	}
+	var s string
+	return s, json.Unmarshal(value, &s) == nil
+}
+
+// appendString writes s as wire does.
+func appendString(out []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, err := json.Marshal(s)
+			if err != nil {
+				panic(err) // a string can always be marshalled
+			}
+			return append(out, quoted...)
+		}
+	}
+	out = append(out, '"')
+	out = append(out, s...)
+	return append(out, '"')
+}
+
+// rank puts the headers that people look for first; the rest by name, so that one event always gives the same bytes.
+var rank = map[string]int{attribute + "specversion": 1, attribute + "id": 2, attribute + "source": 3, attribute + "type": 4, attribute + "subject": 5, attribute + "time": 6,
+	contentType: 7, attribute + "dataschema": 8, attribute + "partitionkey": 9, attribute + "sequence": 10}
+
+func sortHeaders(list []kafka.Header) {
+	slices.SortFunc(list, func(a, b kafka.Header) int {
+		x, y := rank[a.Key], rank[b.Key]
+		if x == 0 {
+			x = len(rank) + 1
+		}
+		if y == 0 {
+			y = len(rank) + 1
+		}
+		return cmp.Or(cmp.Compare(x, y), cmp.Compare(a.Key, b.Key))
+	})
+}
