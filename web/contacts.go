@@ -134,6 +134,11 @@ func (s *Server) propose(v *visit) error {
 
 func (s *Server) openCase(v *visit) error {
 	n := v.newCase()
+	if n.Next == "grid" && n.Dept == "" {
+		if err := s.gridHasIt(v, intake.ContactID(v.r.PathValue("id")), &n); err != nil {
+			return err
+		}
+	}
 	fault := FieldError{}
 	switch {
 	case n.Words.IsZero():

@@ -37,7 +37,7 @@ func (s *Server) deskRoutes() {
 			return "", deskPage(v, d), err
 		},
 		bones: func(v *visit) templ.Component { return deskAround(v, deskView{}, bones(v)) },
-		fault: func(v *visit, _ error) templ.Component { return deskAround(v, deskView{}, unread(v, "me")) },
+		fault: func(v *visit, _ error) templ.Component { return deskAround(v, deskView{}, deskFault(v)) },
 		frame: deskShell,
 	})
 	s.add(route{pattern: "POST /me/break", deed: users.OwnDesk, do: func(v *visit) error {
@@ -148,20 +148,24 @@ func (s *Server) deskNew(v *visit) (intake.ContactID, NewCase, error) {
 	}
 	switch n.Next {
 	case "grid":
-		n.Next, n.Dept = "dispatch", ""
-		p, err := s.o.Cases.Propose(v.ctx(), v.viewer(), id, n)
-		if err != nil {
-			return id, n, err
-		}
-		if p.DeptCode != "" && p.DeptCode == v.r.PostForm.Get("ruled") {
-			n.Dept = routing.NoDepartment
-		}
+		n.Dept = ""
+		return id, n, s.gridHasIt(v, id, &n)
 	case "dept":
 		n.Next, n.Grid = "dispatch", ""
 	case "close", "wait":
 		n.Dept = ""
 	}
 	return id, n, nil
+}
+
+// gridHasIt turns "grid" into dispatching, against the rule's department when that department stood on the page.
+func (s *Server) gridHasIt(v *visit, id intake.ContactID, n *NewCase) error {
+	n.Next = "dispatch"
+	p, err := s.o.Cases.Propose(v.ctx(), v.viewer(), id, *n)
+	if err == nil && p.DeptCode != "" && p.DeptCode == v.r.PostForm.Get("ruled") {
+		n.Dept = routing.NoDepartment
+	}
+	return err
 }
 
 func (s *Server) deskPropose(v *visit) error {
@@ -205,6 +209,9 @@ func (s *Server) deskAttach(v *visit) error {
 	}
 	if err := s.o.CaseDeeds.Attach(v.ctx(), v.viewer(), id, to, pii.NewText(v.field("words", 4000))); err != nil {
 		return v.refusedForm(err)
+	}
+	if back := local(v.r.PostForm.Get("back"), ""); back != "" { // from the contact's own page
+		return v.back(caseAddress(to)+"?from="+url.QueryEscape(string(id)), "attached")
 	}
 	return s.written(v, id, "attached")
 }

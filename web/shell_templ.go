@@ -1422,7 +1422,7 @@ func said(v *visit) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			if from := v.r.URL.Query().Get("from"); what == "case" && from != "" {
+			if from := v.r.URL.Query().Get("from"); (what == "case" || what == "attached") && from != "" {
 				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 100, "<span hidden data-clears=\"")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err

@@ -35,8 +35,10 @@ func TestWorkerPictures(t *testing.T) {
 		c.open(p.path)
 		c.until(`document.querySelector(".gw-page")`)
 		c.shot("grid-" + p.name)
+		axeViolations(c, "grid-"+p.name)
 		c.size(390, 844, true)
 		c.shot("grid-" + p.name + "-dark")
+		axeViolations(c, "grid-"+p.name+"-dark")
 		c.size(195, 422, false) // 200 % on a phone
 		c.shot("grid-" + p.name + "-zoom")
 	}
@@ -45,10 +47,12 @@ func TestWorkerPictures(t *testing.T) {
 	h.set(func() { h.fail = errors.New("the disk is gone") })
 	c.open("/grid")
 	c.shot("grid-error")
+	axeViolations(c, "grid-error")
 	hang := make(chan struct{})
 	h.set(func() { h.fail, h.empty, h.hang = nil, false, hang })
 	c.open("/grid")
 	c.shot("grid-loading")
+	axeViolations(c, "grid-loading")
 	close(hang)
 	c.until(`document.querySelector(".gw-list li")`)
 }
@@ -110,9 +114,11 @@ func TestDeadSpot(t *testing.T) {
 	c.until(`location.pathname === "/grid" && document.querySelector("[data-sync-word]").textContent === "1 件没送出" && document.querySelector(".gw-list li .kept")`)
 	c.until(`!document.querySelector("[data-offline]").hidden`)
 	c.shot("grid-offline")
+	axeViolations(c, "grid-offline")
 	c.open("/grid/" + aVisit) // another page load: it is still kept
 	c.until(`!document.querySelector("[data-pending]").hidden`)
 	c.shot("grid-visit-kept")
+	axeViolations(c, "grid-visit-kept")
 	if d := strings.Join(h.deeds(), "\n"); strings.Contains(d, "worker met") {
 		t.Fatalf("it arrived through a cut line: %s", d)
 	}
@@ -139,6 +145,7 @@ func TestDeadSpot(t *testing.T) {
 	c.run(chromedp.SendKeys(`.gw-form textarea`, "灯换好了"), chromedp.Click(`.gw-form .btn.main`))
 	c.until(`document.querySelector("[data-refused]").textContent.includes("这件工单已经结了") && document.querySelector("[data-refused]").textContent.includes("灯换好了")`)
 	c.shot("grid-refused")
+	axeViolations(c, "grid-refused")
 	h.set(func() { h.refuse = nil })
 	c.run(chromedp.Click(`[data-refused] button`))
 	c.until(`document.querySelector("[data-refused]").textContent === "" && localStorage.length === 0`)
