@@ -46,6 +46,7 @@ var may = map[string][]string{
 	"telephony/phonetest":        {"telephony/sound"},
 	"search":                     {},
 	"search/bleve":               {"search", "intake/stream"},
+	"search/elastic":             {"search", "intake/stream"},
 	"search/searchtest":          {"search", "search/*", "intake/stream"},
 	"routing":                    {},
 	"routing/grid":               {"routing"},

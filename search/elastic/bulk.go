@@ -1,0 +1,248 @@
+package elastic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+
+	"yingda/intake"
+	"yingda/search"
+)
+
+// Sizes of one _bulk request.
+const (
+	maxItems = 1000
+	maxBytes = 5 << 20
+)
+
+// item of a _bulk request.
+type item struct {
+	id       string
+	head     []byte // the action, a line
+	line     []byte // the document, a line; nil for a delete
+	done     bool
+	refused  *cause // what can never be taken
+	status   int
+	attempts int
+	conflict bool // the index has it as new or newer
+}
+
+func indexItem(id string, version uint64, kind string, line []byte) *item {
+	head := []byte(`{"index":{"_id":"` + inside(id) + `","version":` + strconv.FormatUint(version, 10) + `,"version_type":"` + kind + `"}}`)
+	return &item{id: id, head: head, line: line}
+}
+
+func deleteItem(id string, version int64) *item {
+	head := []byte(`{"delete":{"_id":"` + inside(id) + `","version":` + strconv.FormatInt(version, 10) + `,"version_type":"external_gte"}}`)
+	return &item{id: id, head: head}
+}
+
+// Version types: a document's must be newer; a position that is written again is the same.
+const (
+	newer      = "external"
+	notOlder   = "external_gte"
+	bulkFilter = "filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason"
+)
+
+// bulk writes the items and comes back when each is done or refused, however long that takes; an error is the end of ctx, ErrMoved, or a
+// mapping that is not ours.
+func (g *generation) bulk(ctx context.Context, items []*item) error {
+	left := items
+	for len(left) > 0 {
+		n, size := 0, 0
+		for n < len(left) && n < maxItems && (n == 0 || size+len(left[n].head)+len(left[n].line) < maxBytes) {
+			size += len(left[n].head) + len(left[n].line) + 2
+			n++
+		}
+		if err := g.part(ctx, left[:n]); err != nil {
+			return err
+		}
+		left = left[n:]
+	}
+	return nil
+}
+
+// part writes what fits into one request, again and again those items that were not taken.
+func (g *generation) part(ctx context.Context, items []*item) error {
+	return g.x.persist(ctx, "write", func(ctx context.Context) error {
+		open := make([]*item, 0, len(items))
+		for _, it := range items {
+			if !it.done {
+				open = append(open, it)
+			}
+		}
+		return g.send(ctx, open)
+	})
+}
+
+// errAgain wraps what may pass by itself.
+var errAgain = errors.New("not taken")
+
+func (g *generation) send(ctx context.Context, open []*item) error {
+	if len(open) == 0 {
+		return nil
+	}
+	size := 0
+	for _, it := range open {
+		size += len(it.head) + len(it.line) + 2
+	}
+	body := make([]byte, 0, size)
+	for _, it := range open {
+		body = append(append(body, it.head...), newline)
+		if it.line != nil {
+			body = append(append(body, it.line...), newline)
+		}
+		it.attempts++
+	}
+	var answer struct {
+		Items []map[string]struct {
+			Status int    `json:"status"`
+			Error  *cause `json:"error"`
+		} `json:"items"`
+	}
+	err := g.x.client.do(ctx, longTime, http.MethodPost, "/"+g.name+"/_bulk?timeout=20s&"+bulkFilter, "application/x-ndjson", body, &answer)
+	switch s := status(err); {
+	case s == http.StatusBadRequest || s == http.StatusRequestEntityTooLarge:
+		// Something in it makes all of it unreadable, or it is too much at once: halves, until the one item stands alone.
+		if len(open) > 1 {
+			return errors.Join(g.send(ctx, open[:len(open)/2]), g.send(ctx, open[len(open)/2:]))
+		}
+		var e *Error
+		errors.As(err, &e)
+		open[0].done, open[0].status, open[0].refused = true, s, &cause{e.Type, e.Reason}
+		return nil
+	case err != nil:
+		return err
+	case len(answer.Items) != len(open):
+		return fmt.Errorf("search index: _bulk of %d items has %d answers", len(open), len(answer.Items))
+	}
+	var again error
+	for i, it := range open {
+		for _, a := range answer.Items[i] {
+			e := cause{}
+			if a.Error != nil {
+				e = *a.Error
+			}
+			switch {
+			case a.Status/100 == 2, a.Status == http.StatusNotFound && a.Error == nil: // deleted already
+				it.done = true
+			case a.Status == http.StatusConflict:
+				it.done, it.conflict = true, true
+			case e.Type == "strict_dynamic_mapping_exception":
+				again = fmt.Errorf("%w: the mapping of %s lacks a field (%s); it must be built again", errAgain, g.name, e.clean())
+			case a.Status == http.StatusBadRequest:
+				it.done, it.status, it.refused = true, a.Status, &cause{e.Type, e.clean()}
+			case e.Type == "index_not_found_exception" || e.Type == "index_closed_exception":
+				return &Error{a.Status, e.Type, e.clean()}
+			default:
+				again = fmt.Errorf("%w: %w", errAgain, &Error{a.Status, e.Type, e.clean()})
+			}
+		}
+	}
+	return again
+}
+
+// trouble is that something is not taken.
+type trouble struct {
+	since time.Time
+	err   error
+}
+
+// persist does f until it succeeds or cannot any more: the context ended, or the index is another one. In between it waits, each time
+// longer, and somewhere in the second half of that time, so that nodes that lost the server together do not come back together.
+func (x *Index) persist(ctx context.Context, what string, f func(ctx context.Context) error) error {
+	pause := x.pause
+	for tries := 1; ; tries++ {
+		err := f(ctx)
+		if err == nil {
+			if t := x.trouble.Swap(nil); t != nil {
+				x.log.Info("Elasticsearch takes what we write again", "index", x.alias, "was_away_since", t.since)
+			}
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if x.closed.Load() {
+			return search.ErrClosed
+		}
+		if errors.Is(err, ErrMoved) || gone(err) {
+			return ErrMoved
+		}
+		t := &trouble{time.Now(), err}
+		if before := x.trouble.Load(); before != nil {
+			t.since = before.since
+		} else {
+			x.log.Error("Elasticsearch does not take what we write; nothing is lost, it is tried again", "doing", what, "index", x.alias, "err", err)
+		}
+		x.trouble.Store(t)
+		wait := time.NewTimer(pause/2 + rand.N(pause/2+1))
+		select {
+		case <-ctx.Done():
+			wait.Stop()
+			return ctx.Err()
+		case <-x.done:
+			wait.Stop()
+			return search.ErrClosed
+		case <-wait.C:
+		}
+		pause = min(2*pause, 100*x.pause)
+	}
+}
+
+// gone says that the index is not there or closed: another one took its place, or somebody removed it.
+func gone(err error) bool {
+	t := kindOf(err)
+	return t == "index_not_found_exception" || t == "index_closed_exception"
+}
+
+// fetch reads documents as they were last written, whether or not they can be searched yet.
+func (x *Index) fetch(ctx context.Context, index string, ids []intake.Subject) (map[intake.Subject]search.Document, error) {
+	found := make(map[intake.Subject]search.Document, len(ids))
+	for len(ids) > 0 {
+		n := min(len(ids), maxItems)
+		var answer struct {
+			Docs []struct {
+				Found  bool   `json:"found"`
+				Error  *cause `json:"error"`
+				Source struct {
+					Doc rawDocument `json:"doc"`
+				} `json:"_source"`
+			} `json:"docs"`
+		}
+		err := x.client.json(ctx, shortTime, http.MethodPost, "/"+index+"/_mget?filter_path=docs.found,docs.error.type,docs.error.reason,docs._source.doc", obj{"ids": ids[:n]}, &answer)
+		if err != nil {
+			return nil, err
+		}
+		if len(answer.Docs) != n {
+			return nil, fmt.Errorf("search index: _mget of %d documents has %d answers", n, len(answer.Docs))
+		}
+		for i, d := range answer.Docs {
+			switch {
+			case d.Error != nil:
+				return nil, &Error{http.StatusServiceUnavailable, d.Error.Type, d.Error.clean()}
+			case d.Found:
+				doc, err := search.Load(d.Source.Doc)
+				if err != nil {
+					return nil, fmt.Errorf("%w: %s: %w", search.ErrBroken, ids[i], err)
+				}
+				found[ids[i]] = doc
+			}
+		}
+		ids = ids[n:]
+	}
+	return found, nil
+}
+
+// rawDocument is the JSON of a document as it is kept.
+type rawDocument []byte
+
+// UnmarshalJSON keeps it.
+func (r *rawDocument) UnmarshalJSON(b []byte) error {
+	*r = append((*r)[:0], b...)
+	return nil
+}
