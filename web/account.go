@@ -9,10 +9,10 @@ import (
 	"time"
 
 	"yingda/internal/users"
+	"yingda/web/words"
 )
 
 func (s *Server) accountRoutes() {
-	s.add(route{pattern: "GET /{$}", signedIn: true, do: func(v *visit) error { v.to(v.home()); return nil }})
 	s.add(route{pattern: "GET /sign-in", anyone: true, do: func(v *visit) error { return v.signInPage(http.StatusOK, "", "", "") }})
 	s.add(route{pattern: "POST /sign-in", anyone: true, do: s.signIn})
 	s.add(route{pattern: "POST /sign-out", signedIn: true, do: s.signOut})
@@ -147,18 +147,26 @@ func (s *Server) changePassword(v *visit) error {
 	return v.back(v.home(), "password")
 }
 
-// look sets language and theme of this browser.
+// look sets language, theme and, for residents, the size of letters of this browser.
 func (s *Server) look(v *visit) error {
 	f := v.r.PostForm
-	if l := f.Get("lang"); l == "en" || l == "zh-Hans" {
-		s.setCookie(v.w, "lang", l, 365*24*time.Hour)
-	}
-	switch t := f.Get("theme"); t {
-	case "dark", "light":
-		s.setCookie(v.w, "theme", t, 365*24*time.Hour)
-	case "auto":
-		s.setCookie(v.w, "theme", "", 0)
+	for _, what := range []string{"lang", "theme", "size"} {
+		s.setLook(v, what, f.Get(what))
 	}
 	v.to(local(f.Get("back"), "/"))
 	return nil
+}
+
+// setLook keeps one choice, and speaks by it from now on.
+func (s *Server) setLook(v *visit, what, choice string) {
+	const year = 365 * 24 * time.Hour
+	switch what + "=" + choice {
+	case "lang=en", "lang=zh-Hans":
+		v.t = words.Of(choice)
+		s.setCookie(v.w, what, choice, year)
+	case "theme=dark", "theme=light", "size=standard":
+		s.setCookie(v.w, what, choice, year)
+	case "theme=auto", "size=elder":
+		s.setCookie(v.w, what, "", 0)
+	}
 }

@@ -1,11 +1,13 @@
 package web
 
 import (
+	"context"
 	_ "embed"
 	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	cdppage "github.com/chromedp/cdproto/page"
@@ -42,7 +44,7 @@ func (f axeFinding) String() string {
 
 // axeViolations runs axe-core (WCAG 2.2 A and AA, best practices) over the page that c shows now and reports every rule it breaks under
 // that name. also names rules beyond those, such as "color-contrast-enhanced" for contrast 7:1. It runs in a world of its own, so the
-// page's policy stands and its scripts are not met; the page's own scripting may be switched off.
+// page's policy stands and its scripts are not met. A test that has switched scripts off switches them on for it.
 func axeViolations(c *chrome, name string, also ...string) {
 	c.Helper()
 	for _, f := range axeFindings(c, name, also...) {
@@ -77,7 +79,7 @@ func axeFindings(c *chrome, name string, also ...string) []axeFinding {
 	return result.Violations
 }
 
-// isolated evaluates an expression, a string or the promise of one, beside the page's own scripts, and also where they are switched off.
+// isolated evaluates an expression, a string or the promise of one, beside the page's own scripts.
 func isolated(c *chrome, expression string) string {
 	c.Helper()
 	tree, err := chromedp.Call(c.ctx, cdppage.GetFrameTree, cdp.Empty{})
@@ -89,7 +91,9 @@ func isolated(c *chrome, expression string) string {
 		c.Fatal(err)
 	}
 	yes := true
-	got, err := chromedp.Call(c.ctx, runtime.Evaluate, runtime.EvaluateParams{Expression: expression, ContextID: world.ExecutionContextID, AwaitPromise: &yes, ReturnByValue: &yes})
+	ctx, cancel := context.WithTimeout(c.ctx, 40*time.Second)
+	defer cancel()
+	got, err := chromedp.Call(ctx, runtime.Evaluate, runtime.EvaluateParams{Expression: expression, ContextID: world.ExecutionContextID, AwaitPromise: &yes, ReturnByValue: &yes})
 	if err != nil {
 		c.Fatal(err)
 	}

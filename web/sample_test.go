@@ -52,6 +52,7 @@ type sample struct {
 	noSIP  bool            // the grid worker's phone is not on the hotline
 	like   bool            // there are like cases
 	dept   bool            // the rule names a department
+	outside *town
 }
 
 func newSample() *sample {
@@ -60,7 +61,8 @@ func newSample() *sample {
 
 func (s *sample) office() Office {
 	return Office{Board: s, Unreturned: s, Contacts: sampleContacts{s}, Search: s, Cases: sampleCases{s}, Lines: sampleLines{s}, Desk: s,
-		Callbacks: sampleCallbacks{s}, CaseDeeds: sampleCaseDeeds{s}, Reveals: s, Recordings: s, Ledger: sampleLedger{s}, Live: s, Chats: sampleChats{s}, Worker: sampleWorker{s}}
+		Callbacks: sampleCallbacks{s}, CaseDeeds: sampleCaseDeeds{s}, Reveals: s, Recordings: s, Ledger: sampleLedger{s}, Live: s, Chats: sampleChats{s}, Worker: sampleWorker{s},
+		Residents: s.town(), ResidentChats: sampleTalks{s.town()}}
 }
 
 func (s *sample) ready(ctx context.Context) error {

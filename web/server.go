@@ -27,7 +27,8 @@ type Config struct {
 	Slow   time.Duration    // a part that takes longer is sent after its skeleton; 0: 400 ms
 	// From gives the address that a request came from, for throttling sign-ins; nil: the peer's. Behind a proxy the wiring takes it
 	// from a header that only the proxy can set.
-	From func(*http.Request) string
+	From   func(*http.Request) string
+	Limits Limits // of what people without an account may ask for
 }
 
 const (
@@ -49,16 +50,21 @@ type Server struct {
 	savedAt time.Time
 	heat    Heat
 	heatAt  time.Time
+	front   Front // the last that could be read
+
+	limits  *limiter
+	uploads chan struct{} // one for each letter that is being read
 }
 
 // route is one way in. Exactly one of deed, anyone, signedIn says who may.
 type route struct {
 	pattern  string
 	deed     users.Deed
-	anyone   bool // also without a session
-	signedIn bool // with any session, be it that of a wall
-	api      bool // bearer token or session; errors are problem+json
-	quiet    bool // asked for by the page itself, not by a person
+	anyone   bool  // also without a session
+	signedIn bool  // with any session, be it that of a wall
+	api      bool  // bearer token or session; errors are problem+json
+	quiet    bool  // asked for by the page itself, not by a person
+	body     int64 // bytes of a request's body that are read; 0: maxBody
 	do       func(*visit) error
 }
 
@@ -88,8 +94,10 @@ func New(c Config, o Office) *Server {
 			return host
 		}
 	}
-	s := &Server{c: c, o: o, stop: make(chan struct{})}
+	c.Limits = c.Limits.full()
+	s := &Server{c: c, o: o, stop: make(chan struct{}), limits: newLimiter(100_000), uploads: make(chan struct{}, uploads)}
 	s.accountRoutes()
+	s.residentRoutes()
 	s.boardRoutes()
 	s.unreturnedRoutes()
 	s.contactRoutes()
@@ -126,7 +134,7 @@ func (s *Server) add(r route) { s.routes = append(s.routes, r) }
 // policy lets a page use what comes from here and nothing else: no inline script or style, no frame around it.
 const policy = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
 
-// harden is around everything: headers, a limit to what is read, and a last resort for panics.
+// harden is around everything: headers, and a last resort for panics.
 func (s *Server) harden(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -145,7 +153,6 @@ func (s *Server) harden(next http.Handler) http.Handler {
 			s.bare(w, r, http.StatusRequestURITooLong, "error.long")
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		defer func() {
 			p := recover()
 			if p == nil {
@@ -192,7 +199,11 @@ const bearer = "Bearer "
 
 // guard lets a request through to its route, or says why not.
 func (s *Server) guard(rt route) http.Handler {
+	if rt.body == 0 {
+		rt.body = maxBody
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, rt.body)
 		v := s.visit(w, r)
 		if auth := r.Header.Get("Authorization"); rt.api && auth != "" {
 			t, err := s.c.Users.Token(r.Context(), strings.TrimPrefix(auth, bearer))

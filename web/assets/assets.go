@@ -1,4 +1,4 @@
-// Package assets holds what browsers fetch besides pages: one stylesheet, one sprite of marks and icons, and the scripts. All of it is
+// Package assets holds what browsers fetch besides pages: a stylesheet for the desks and one for residents, one sprite of marks and icons, and the scripts. All of it is
 // ours or vendored with its licence beside it; nothing comes from elsewhere.
 //
 // URL gives the address of a file with a hash of its content in it, so that Handler may let browsers keep it for ever; a changed file has
@@ -45,6 +45,7 @@ func load() (names, urls map[string]*asset) {
 		names[name], urls[a.url] = a, a
 	}
 	add("app.css", "text/css; charset=utf-8", "tokens.css", "screens.css")
+	add("resident.css", "text/css; charset=utf-8", "tokens.css", "resident.css")
 	add("sprite.svg", "image/svg+xml", "sprite.svg")
 	add("desk.css", "text/css; charset=utf-8", "desk.css")
 	add("desk.js", "text/javascript; charset=utf-8", "desk.js")
@@ -56,7 +57,7 @@ func load() (names, urls map[string]*asset) {
 	return names, urls
 }
 
-// URL of the file with that name: app.css, sprite.svg, live.js, idiomorph.js, desk.js …. Any other name is a bug.
+// URL of the file with that name: app.css, resident.css, sprite.svg, live.js, idiomorph.js, desk.js …. Any other name is a bug.
 func URL(name string) string { return byName[name].url }
 
 // Body of the file with that name, for one that is served elsewhere. It must not be changed.
