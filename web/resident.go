@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -319,6 +320,23 @@ func pretty(receipt string) string {
 		return d[:4] + " " + d[4:]
 	}
 	return receipt
+}
+
+// join puts sentences after one another, as the language does.
+func (g *guest) join(sentences ...string) string {
+	sep := " "
+	if g.zh() {
+		sep = ""
+	}
+	return strings.Join(slices.DeleteFunc(sentences, func(s string) bool { return s == "" }), sep)
+}
+
+// opens says when somebody is there again; "" when that is not known.
+func (g *guest) opens() string {
+	if g.f.Opens.IsZero() {
+		return ""
+	}
+	return g.T("res.home.opens", g.when(g.f.Opens))
 }
 
 // stateHead is the sentence of a matter's state.

@@ -33,25 +33,25 @@ var noon = time.Date(2026, 11, 24, 14, 32, 7, 0, shanghai)
 
 // sample is an office with the same figures as the drawings. A test changes what it needs.
 type sample struct {
-	mu     sync.Mutex
-	now    time.Time
-	done   []string // deeds, in order
-	fail   error    // of everything that is read
-	refuse error    // of every deed
-	hang   chan struct{}
-	empty  bool
-	stale  time.Duration
-	hurt   string // put into every text
-	people int    // how many are owed; -1: as drawn
-	listen map[chan struct{}]bool
-	state  string // of the desk
-	asked  []any
-	talk   []ChatMessage
-	refs   map[string]bool
-	acts   map[string]bool // of the grid worker's phone
-	noSIP  bool            // the grid worker's phone is not on the hotline
-	like   bool            // there are like cases
-	dept   bool            // the rule names a department
+	mu      sync.Mutex
+	now     time.Time
+	done    []string // deeds, in order
+	fail    error    // of everything that is read
+	refuse  error    // of every deed
+	hang    chan struct{}
+	empty   bool
+	stale   time.Duration
+	hurt    string // put into every text
+	people  int    // how many are owed; -1: as drawn
+	listen  map[chan struct{}]bool
+	state   string // of the desk
+	asked   []any
+	talk    []ChatMessage
+	refs    map[string]bool
+	acts    map[string]bool // of the grid worker's phone
+	noSIP   bool            // the grid worker's phone is not on the hotline
+	like    bool            // there are like cases
+	dept    bool            // the rule names a department
 	outside *town
 }
 
