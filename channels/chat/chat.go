@@ -125,16 +125,19 @@ type (
 		Key      string // partition key
 		Last     intake.Sequence
 		Line     intake.LineID
+		Number   pii.Phone
+		Name     pii.Name
 		Caller   channels.Caller
 		Closed   bool
 		Arrived  time.Time
 		Answered time.Time     // first reply of a person, zero without one
-		Operator intake.UserID // who had replied last and has not lost it; "" nobody: it goes into the queue
+		Operator intake.UserID // who had it; "" nobody: it goes into the queue
 		Offer    intake.OfferID
+		Replied  bool           // Operator has written since
 		Spoke    time.Time      // of the newest message, zero without one
 		Ours     bool           // that was written by one of us
 		First    time.Time      // of the first message
-		Messages map[string]int // by key, their number; messages without a key under "#<number>"
+		Messages map[string]int // number by key; one without a key under "#<number>"
 	}
 	// Say: somebody writes. From is channels.Resident or an operator's id. The text is clean. Done when it is durable; the same Key again is Done with the
 	// number it has.

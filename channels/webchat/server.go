@@ -21,7 +21,9 @@ func New(ctx context.Context, c Config) (*Server, error) { panic("not yet") }
 const Group = "chat"
 
 // Apply brings about the effect of records in the tables: the consumer of group "chat" runs it in the transaction that also keeps its position.
-func (s *Server) Apply(ctx context.Context, tx *store.Tx, records []stream.Record) error { panic("not yet") }
+func (s *Server) Apply(ctx context.Context, tx *store.Tx, records []stream.Record) error {
+	panic("not yet")
+}
 
 // Restore gives what the last run left open to the board (Config.Send), after Apply has caught up and before anybody connects. The contacts that it names
 // are not interrupted: whoever ends what else was open leaves them out.
@@ -48,7 +50,9 @@ func (s *Server) Post(ctx context.Context, token, key, text string, files []stri
 
 // History is the conversation as it stands, with the messages after that number. It tells the board that the resident was there just now.
 // Errors: ErrToken.
-func (s *Server) History(ctx context.Context, token string, after int) (Page, error) { panic("not yet") }
+func (s *Server) History(ctx context.Context, token string, after int) (Page, error) {
+	panic("not yet")
+}
 
 // LeaveNumber leaves a number to be called back on; call: and call me rather than let me wait, which ends the conversation.
 // Also after its end. Errors: ErrToken, ErrNumber, ErrLater.
@@ -61,10 +65,14 @@ func (s *Server) End(ctx context.Context, token string) error { panic("not yet")
 
 // Upload takes a file that a message will name. Type and size are judged by its bytes; pictures are made anew, without what a camera writes into them.
 // Errors: ErrToken, ErrOver, ErrFile, ErrTooMany.
-func (s *Server) Upload(ctx context.Context, token string, r io.Reader) (File, error) { panic("not yet") }
+func (s *Server) Upload(ctx context.Context, token string, r io.Reader) (File, error) {
+	panic("not yet")
+}
 
 // OpenFile gives a file of the resident's own conversation. Errors: ErrToken, ErrFile.
-func (s *Server) OpenFile(ctx context.Context, token, id string) (File, []byte, error) { panic("not yet") }
+func (s *Server) OpenFile(ctx context.Context, token, id string) (File, []byte, error) {
+	panic("not yet")
+}
 
 // Allow says whether a page of that origin may use the chat; the widget's page asks before it shows anything.
 func (s *Server) Allow(origin, host string) bool { panic("not yet") }
@@ -76,10 +84,14 @@ func (s *Server) Read(ctx context.Context, who Staff, contact string, after int)
 
 // Accept, Decline, SayAs, HandOver and EndAs are what an operator does at a desk that has no WebSocket. Errors: ErrForbidden, ErrNotYours, ErrOver,
 // ErrToken when there is none; of SayAs those of Post.
-func (s *Server) Accept(ctx context.Context, who Staff, contact, offer string) error { panic("not yet") }
+func (s *Server) Accept(ctx context.Context, who Staff, contact, offer string) error {
+	panic("not yet")
+}
 
 // Decline: see Accept.
-func (s *Server) Decline(ctx context.Context, who Staff, contact, offer string) error { panic("not yet") }
+func (s *Server) Decline(ctx context.Context, who Staff, contact, offer string) error {
+	panic("not yet")
+}
 
 // SayAs: see Accept.
 func (s *Server) SayAs(ctx context.Context, who Staff, contact, key, text string, files []string) (int, error) {
@@ -100,4 +112,3 @@ func (s *Server) Mine(who Staff) []Out { panic("not yet") }
 
 // Close ends every connection with 1012: they come back to the next start.
 func (s *Server) Close(ctx context.Context) error { panic("not yet") }
-
