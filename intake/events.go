@@ -20,6 +20,7 @@ type OfferedV1 struct {
 	Dedupe      string        `json:"dedupe,omitempty"`   // Call-ID + From tag + CSeq, idempotency key, chat session: the same again is the same contact
 	SIPCallID   string        `json:"sip_call_id,omitempty"`
 	Imported    string        `json:"imported,omitempty"` // name of the system whose history this is; empty for our own
+	Category    string        `json:"category,omitempty"` // of a submission: the kind of matter that its writer chose
 }
 
 // WaitingV1: joins the queue, or its place changes for a reason.

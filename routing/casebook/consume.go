@@ -75,6 +75,7 @@ type submission struct {
 	Line      intake.LineID
 	Caller    intake.Token
 	Partition string
+	Category  string
 	Personal  intake.PersonalJSON
 }
 
@@ -82,7 +83,7 @@ func (b *Book) offered(ctx context.Context, tx *store.Tx, e intake.Event, d *int
 	if _, ok := submitted(d.Channel); !ok || d.Imported != "" {
 		return nil
 	}
-	raw, err := json.Marshal(submission{d.Channel, d.Line, d.Caller, e.PartitionKey, e.Personal.Reveal()})
+	raw, err := json.Marshal(submission{d.Channel, d.Line, d.Caller, e.PartitionKey, d.Category, e.Personal.Reveal()})
 	if err != nil {
 		return err
 	}
@@ -115,7 +116,7 @@ func (b *Book) ended(ctx context.Context, tx *store.Tx, e intake.Event, d *intak
 	}
 	p := s.Personal.Conceal()
 	source, _ := submitted(s.Channel)
-	o := OpenCase{Key: "contact/" + e.Subject.ID(), Source: source, Contacts: []intake.ContactID{e.Contact()}, Caller: s.Caller, Partition: s.Partition, Channel: s.Channel, Line: s.Line,
+	o := OpenCase{Key: "contact/" + e.Subject.ID(), Source: source, Contacts: []intake.ContactID{e.Contact()}, Caller: s.Caller, Partition: s.Partition, Channel: s.Channel, Line: s.Line, Category: s.Category,
 		Words: p.Text, Place: p.Place, Address: p.Address, Home: b.home(s.Caller), Older: b.older(s.Caller), Name: p.Name, Number: p.Number, Next: routing.NextDispatch}
 	if _, decision := b.decide(o); !decision.Opens {
 		return nil
