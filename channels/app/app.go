@@ -31,6 +31,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -60,14 +61,15 @@ type Config struct {
 	Services    func() []Service                                      // the kinds of matter people may name; nil: none
 	CaseNumber  func(ctx context.Context, id intake.CaseID) (string, error)
 
-	Office       string         // name, on the page of documentation
-	Title        string         // of the published number, "12345", for service notices; "" : none
-	Jurisdiction string         // Open311 jurisdiction_id; "": any is taken
-	ClosedReads  bool           // Open311: nobody without a key may read how requests stand. Zero: everybody may, without words, address and exact place
-	Private      []netip.Prefix // addresses beside the public ones to which webhooks may go; loopback too only when it is named here
-	KeysLast     time.Duration  // how long an idempotency key is remembered; 0: 72 h
-	Alarm        func(Alarm)    // hears of webhooks that are given up; nil: only the log does
-	Changed      func()         // told when a submission was taken; must not block
+	Office       string                     // name, on the page of documentation
+	Title        string                     // of the published number, "12345", for service notices; "" : none
+	Jurisdiction string                     // Open311 jurisdiction_id; "": any is taken
+	ClosedReads  bool                       // Open311: nobody without a key may read how requests stand. Zero: everybody may, without words, address and exact place
+	Private      []netip.Prefix             // addresses beside the public ones to which webhooks may go; loopback too only when it is named here
+	KeysLast     time.Duration              // how long an idempotency key is remembered; 0: 72 h
+	Alarm        func(Alarm)                // hears of webhooks that are given up; nil: only the log does
+	From         func(*http.Request) string // the address that a request comes from; nil: of its connection
+	Changed      func()                     // told when a submission was taken; must not block
 	Now          func() time.Time
 	NewID        func() string // UUIDv7
 	Logger       *slog.Logger
@@ -119,6 +121,8 @@ type Submission struct {
 type Photo struct {
 	Name string // what the sender calls it; only said back in errors
 	Body io.Reader
+
+	held *heldPhoto // it was read already
 }
 
 // Detail is one more thing that was said, kept with the words.

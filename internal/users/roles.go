@@ -11,13 +11,17 @@ const (
 	GridWorker    Role = "gridworker"    // 网格员: has the cases of their grids, sees nobody's number
 	Auditor       Role = "auditor"       // 审计: reads all, changes nothing
 	Administrator Role = "administrator" // 管理员: accounts, lines; handles no resident's matter
+	App           Role = "app"           // 应用: a program that hands in what residents write to it. Tokens only; no account has it
 )
 
 // Roles lists them all in the order in which screens show them.
 func Roles() []Role { return []Role{Operator, Supervisor, GridWorker, Auditor, Administrator} }
 
-// Valid says whether r is one of Roles.
+// Valid says whether r is one of Roles: an account may have it.
 func (r Role) Valid() bool { return slices.Contains(Roles(), r) }
+
+// TokenRoles lists what a token may be for: all Roles, and App.
+func TokenRoles() []Role { return append(Roles(), App) }
 
 // Deed is something that may be done, or not. What is not in the table may not be done by anybody.
 type Deed string
@@ -49,12 +53,13 @@ const (
 	ReadAPI        Deed = "read_api"        // contacts and books over HTTP
 	OwnAccount     Deed = "own_account"     // change one's own password
 	OwnGrid        Deed = "own_grid"        // the pages of a grid worker: visits and cases of their own grids
+	Submit         Deed = "submit"          // hand in a resident's matter over HTTP
 )
 
 // Deeds lists them all.
 func Deeds() []Deed {
 	return []Deed{SeeBoard, SeeUnreturned, SeeContacts, Search, Reveal, Listen, CallBack, AssignCallback, CloseCallback, AskVisit, SeeCases,
-		OpenCase, HandleCase, DispatchCase, SeeSecret, SeeLines, ManageLines, ManageUsers, OwnDesk, SeeAudit, SeeHistory, SeeTeam, Export, ReadAPI, OwnAccount, OwnGrid}
+		OpenCase, HandleCase, DispatchCase, SeeSecret, SeeLines, ManageLines, ManageUsers, OwnDesk, SeeAudit, SeeHistory, SeeTeam, Export, ReadAPI, OwnAccount, OwnGrid, Submit}
 }
 
 // The one table of who may do what.
@@ -65,6 +70,7 @@ var table = map[Role][]Deed{
 	GridWorker:    {SeeCases, HandleCase, OwnAccount, OwnGrid},
 	Auditor:       {SeeBoard, SeeUnreturned, SeeContacts, Search, Listen, SeeCases, SeeLines, SeeAudit, SeeHistory, SeeTeam, Export, ReadAPI, OwnAccount},
 	Administrator: {SeeBoard, SeeUnreturned, SeeContacts, Search, SeeCases, SeeLines, ManageLines, ManageUsers, ReadAPI, OwnAccount},
+	App:           {Submit},
 }
 
 // May says whether somebody of that role may do that.

@@ -23,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -67,6 +68,7 @@ type Book struct {
 	db     *store.DB
 	c      Config
 	hashes chan struct{} // bounds how many passwords are hashed at once: each takes memory
+	noted  sync.Map      // token → the minute for which its use was noted
 	nobody string        // a hash to check against when there is no such account, so that the time tells nothing
 }
 

@@ -24,6 +24,7 @@ CREATE TABLE app_submissions (
 );
 CREATE INDEX app_submissions_token ON app_submissions (token, at);
 CREATE INDEX app_submissions_at ON app_submissions (at);
+CREATE INDEX app_submissions_seen ON app_submissions (seen, at);
 CREATE INDEX app_submissions_case ON app_submissions (case_id);
 -- app_cases: how the cases of submissions stand, the fold of their events.
 CREATE TABLE app_cases (
@@ -61,8 +62,8 @@ CREATE TABLE app_keys (
 );
 -- app_hooks: webhooks to be sent. id is the webhook-id, the same at every try. state: 0 waits, 1 delivered, 2 given up.
 CREATE TABLE app_hooks (
-    id      TEXT    NOT NULL PRIMARY KEY,
-    row     INTEGER NOT NULL,
+    row     INTEGER PRIMARY KEY AUTOINCREMENT,
+    id      TEXT    NOT NULL UNIQUE,
     token   TEXT    NOT NULL,
     contact TEXT    NOT NULL,
     at      INTEGER NOT NULL,
@@ -72,5 +73,5 @@ CREATE TABLE app_hooks (
     done    INTEGER NOT NULL,
     body    TEXT    NOT NULL
 );
-CREATE INDEX app_hooks_due ON app_hooks (state, due);
+CREATE INDEX app_hooks_due ON app_hooks (token, state, due);
 CREATE INDEX app_hooks_done ON app_hooks (state, done);
