@@ -29,7 +29,7 @@ type WorkerDay struct {
 	Visits     []WorkerCase
 	Mine       []WorkerCase // wait for my answer
 	Others     []WorkerCase // answered, returned, or with a department
-	Called     int          // contacts from these grids today
+	Called     int          // contacts from these grids today, −1: not known
 	NotReached int          // and of these not reached yet
 	DoneToday  int
 }
@@ -63,7 +63,8 @@ type WorkerNote struct {
 
 // WorkerActs are what a WorkerAct can be:
 //
-//	met, family_ok, trouble   visit: the person was met, the family says all is well, something happened; the case closes and the callback ends
+//	met, family_ok            visit: the person was met, the family says all is well; the case closes and the callback ends
+//	trouble                   visit: something happened, help is needed; it goes back to whoever dispatches, with the words
 //	not_found                 visit: nobody there; it stays open
 //	accept, answer, return, note   of any case of theirs
 //	ask_call                  the hotline is asked to call, and to tell

@@ -276,6 +276,16 @@ func (v caseDeeds) Open(ctx context.Context, who web.Viewer, id intake.ContactID
 		return "", err
 	}
 	o.By = who.ID
+	if n.Key != "" {
+		o.Key = "form/" + string(who.ID) + "/" + n.Key
+	}
+	if n.Who != "" && n.Who != "other" {
+		if card, err := v.residents.Card(ctx, n.Who); err == nil {
+			o.Name, o.Home = card.Name, card.Grid
+		}
+	} else if !n.Name.IsZero() {
+		o.Name = n.Name
+	}
 	c, err := v.cases.Open(ctx, o)
 	return c.ID, refusal(err)
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"yingda/intake"
@@ -64,6 +65,12 @@ func (v deskView) Mine(ctx context.Context, who web.Viewer) (web.MyDesk, error) 
 			}
 		}
 	}
+	if d.Now == nil && d.State == string(queue.StateWrapUp) {
+		d.Now = v.justEnded(ctx, who.ID, d.Since, now)
+	}
+	if d.Asked, err = v.asked(ctx, now); err != nil {
+		return d, err
+	}
 	owed, err := v.books.Unreturned(ctx, books.UnreturnedFilter{Limit: 100})
 	if err != nil {
 		return d, err
@@ -79,6 +86,18 @@ func (v deskView) Mine(ctx context.Context, who web.Viewer) (web.MyDesk, error) 
 	return d, nil
 }
 
+// justEnded is whom the operator writes up: the contact that they answered last, when its end is what made them write.
+func (v *view) justEnded(ctx context.Context, op intake.UserID, since, now time.Time) *web.DeskContact {
+	for c, err := range v.books.Contacts(ctx, books.Filter{Operator: op, From: now.Add(-24 * time.Hour), Limit: 1}) {
+		if err == nil && (c.Ended.IsZero() || !c.Ended.Before(since.Add(-5*time.Second))) {
+			return v.deskContact(ctx, c.ID, now)
+		}
+	}
+	return nil
+}
+
+const earlierShown = 3
+
 // deskContact is who an operator's phone rings for.
 func (v *view) deskContact(ctx context.Context, id intake.ContactID, now time.Time) *web.DeskContact {
 	out := &web.DeskContact{Contact: id}
@@ -88,7 +107,16 @@ func (v *view) deskContact(ctx context.Context, id intake.ContactID, now time.Ti
 	}
 	person, cards := v.person(ctx, c.Caller, c.Number, c.Name)
 	out.Person, out.Line, out.Arrived, out.First = person, v.lineName(c.Line), c.Arrived, c.Arrived
-	out.Home, _, _ = v.home(cards)
+	out.Home, out.Address, _ = v.home(cards)
+	out.Done = c.Case != ""
+	for _, k := range cards {
+		may := web.WhoMayBe{ID: k.ID, Person: web.Person{Name: k.Name, Number: c.Number, Notes: k.Notes}, Home: v.plate(k.Grid), Address: k.Address}
+		if len(k.Also) > 0 {
+			may.Person.Called = k.Also[0].Reveal()
+		}
+		out.Who = append(out.Who, may)
+		out.Alone = out.Alone || slices.Contains(k.Notes, "独居")
+	}
 	out.Waited = now.Sub(c.Arrived)
 	if !c.Answered.IsZero() {
 		out.Waited = c.Answered.Sub(c.Arrived)
@@ -104,6 +132,12 @@ func (v *view) deskContact(ctx context.Context, id intake.ContactID, now time.Ti
 		if o.Arrived.Before(out.First) {
 			out.First = o.Arrived
 		}
+	}
+	for o, err := range v.books.Contacts(ctx, books.Filter{Caller: c.Caller, To: c.Arrived, Limit: earlierShown}) {
+		if err != nil {
+			break
+		}
+		out.Earlier = append(out.Earlier, web.ContactRow{ID: o.ID, Channel: o.Channel, Arrived: o.Arrived, Ended: o.Ended, Outcome: o.Outcome})
 	}
 	if c.Callback != "" {
 		if b, err := v.books.Callback(ctx, c.Callback); err == nil {
