@@ -337,5 +337,5 @@ func (v workerView) Call(ctx context.Context, who web.Viewer, id intake.CaseID) 
 	if c.Callback == "" {
 		return web.ErrNotFound
 	}
-	return callbackDeeds{v.view}.Call(ctx, who, c.Callback)
+	return callbackDeeds(v).Call(ctx, who, c.Callback)
 }
