@@ -19,11 +19,26 @@ func (l *Log) Open(group string, from ...stream.Position) (stream.Reader, error)
 	if group == "" {
 		return nil, errors.New("sqllog: a group needs a name")
 	}
-	ctx := context.Background()
 	if l.isClosed() {
 		return nil, stream.ErrClosed
 	}
-	r := &reader{log: l, group: group, closed: make(chan struct{})}
+	return l.open(&reader{log: l, group: group, closed: make(chan struct{})}, from)
+}
+
+// OpenRaw is Open without from, for a reader that hands the bytes on as they are: a record has its Raw and neither Event nor Err, so nothing is decoded, and
+// no secret is needed.
+func (l *Log) OpenRaw(group string) (stream.Reader, error) {
+	if group == "" {
+		return nil, errors.New("sqllog: a group needs a name")
+	}
+	if l.isClosed() {
+		return nil, stream.ErrClosed
+	}
+	return l.open(&reader{log: l, group: group, raw: true, closed: make(chan struct{})}, nil)
+}
+
+func (l *Log) open(r *reader, from []stream.Position) (stream.Reader, error) {
+	ctx, group := context.Background(), r.group
 	if len(from) == 0 {
 		pos, err := l.committed(ctx, group)
 		if err != nil {
@@ -80,11 +95,11 @@ func (l *Log) Lag(ctx context.Context, group string) (stream.Lag, error) {
 	if err != nil || head.Offset <= pos {
 		return stream.Lag{}, err
 	}
-	var at int64
-	if err := l.read.QueryRowContext(ctx, "SELECT at FROM log WHERE row > ? ORDER BY row LIMIT 1", pos).Scan(&at); err != nil {
+	var next, at int64 // the next is not always pos+1: Trim may have deleted what nobody of this group has read
+	if err := l.read.QueryRowContext(ctx, "SELECT row, at FROM log WHERE row > ? ORDER BY row LIMIT 1", pos).Scan(&next, &at); err != nil {
 		return stream.Lag{}, l.failure("lag", err)
 	}
-	return stream.Lag{Records: head.Offset - pos, Oldest: time.UnixMilli(at).UTC()}, nil
+	return stream.Lag{Records: head.Offset - next + 1, Oldest: time.UnixMilli(at).UTC()}, nil
 }
 
 // Subject gives all events of one subject, in the order of their sequences.
@@ -95,7 +110,7 @@ func (l *Log) Subject(ctx context.Context, subject intake.Subject) ([]stream.Rec
 	if err != nil {
 		return nil, l.failure("events of one subject", err)
 	}
-	return l.records(rows)
+	return l.records(rows, false)
 }
 
 // Has says which of these ids (subject/sequence) are in the log.
@@ -135,13 +150,17 @@ func (l *Log) committed(ctx context.Context, group string) (int64, error) {
 
 // records reads rows of (row, event) and closes them. An event that can't be had now ends the list there, or is the error when
 // there was none before it.
-func (l *Log) records(rows *sql.Rows) ([]stream.Record, error) {
+func (l *Log) records(rows *sql.Rows, raw bool) ([]stream.Record, error) {
 	defer rows.Close()
 	var list []stream.Record
 	for rows.Next() {
 		var r stream.Record
 		if err := rows.Scan(&r.Offset, &r.Raw); err != nil {
 			return nil, l.failure("read the log", err)
+		}
+		if raw {
+			list = append(list, r)
+			continue
 		}
 		if r.Event, r.Err = l.config.Codec.Decode(r.Raw); r.Err != nil {
 			if errors.Is(r.Err, intake.ErrLater) {
@@ -177,6 +196,7 @@ func (l *Log) failure(what string, err error) error {
 type reader struct {
 	log    *Log
 	group  string
+	raw    bool
 	pos    int64 // of the last record fetched
 	closed chan struct{}
 }
@@ -194,7 +214,7 @@ func (r *reader) Fetch(ctx context.Context, limit int) ([]stream.Record, error) 
 		if err != nil {
 			return nil, errors.Join(ctx.Err(), r.log.failure("read the log", err))
 		}
-		list, err := r.log.records(rows)
+		list, err := r.log.records(rows, r.raw)
 		if err != nil {
 			return nil, errors.Join(ctx.Err(), err)
 		}

@@ -12,7 +12,7 @@
 // Goroutines: "writer" owns the writing connection; "keeper" makes the ballast, anew when there is room; "herald" calls
 // Config.Degraded, one state after the other, so that it may call Append. All are owned by the Log and end with Close.
 //
-// What it does not do: it deletes nothing, and it sends nothing anywhere. Two programs may open one file, and a reader finds
+// What it does not do: it deletes nothing unless it is told to (Trim, for an outbox whose records are elsewhere), and it sends nothing anywhere. Two programs may open one file, and a reader finds
 // what the other wrote within a second; but only one should be the hotline.
 package sqllog
 
