@@ -102,7 +102,8 @@ type Log struct {
 	size    int64
 	state   State
 	readers map[*reader]struct{}
-	revived int64 // feeds made anew because they were silent
+	said    map[string]time.Time // when complain said it last; kinds are few
+	revived int64                // feeds made anew because they were silent
 }
 
 // Open makes the log. When no broker can be reached it is a log all the same, which begins to work when one can: only a topic that is not as it
@@ -136,7 +137,7 @@ func Open(ctx context.Context, config Config) (*Log, error) {
 		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext
 	}
 	l := &Log{config: config, slog: config.Logger, bell: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}), kept: make(chan struct{}),
-		ready: make(chan struct{}), readers: map[*reader]struct{}{},
+		ready: make(chan struct{}), readers: map[*reader]struct{}{}, said: map[string]time.Time{},
 		transport: &kafka.Transport{Dial: dial, DialTimeout: dialTimeout, MetadataTTL: 3 * time.Second, ClientID: "yingda", TLS: secure, SASL: user},
 		dialer:    &kafka.Dialer{DialFunc: dial, Timeout: dialTimeout, ClientID: "yingda", TLS: secure, SASLMechanism: user}}
 	l.client = &kafka.Client{Addr: kafka.TCP(config.Brokers...), Transport: l.transport, Timeout: writeTimeout}

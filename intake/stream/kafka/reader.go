@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 
@@ -129,7 +130,8 @@ func (r *reader) join(ctx context.Context) {
 		case errors.Is(err, kafka.ErrGroupClosed):
 			return
 		case ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded):
-			l.slog.Warn("group of the stream", "group", r.group, "err", err)
+			quiet = l.config.Now() // an error is an answer
+			l.complain(r.group, "group of the stream", err)
 		}
 		if l.config.Now().Sub(quiet) > l.config.Silence+2*session {
 			l.slog.Error("the group gave no partitions for long; joining anew", "group", r.group)
@@ -207,6 +209,7 @@ func (r *reader) next(gen *kafka.Generation) int64 {
 // feed reads one partition from offset on until ctx ends. A reader of kafka-go that has been silent for long though there is more is thrown away.
 func (r *reader) feed(ctx context.Context, turn int64, partition int, offset int64) {
 	l := r.log
+	before, pause := offset, shortest
 	for ctx.Err() == nil {
 		config := partitionReader(l.config.Settings, l.dialer, partition)
 		k := kafka.NewReader(config)
@@ -229,11 +232,16 @@ func (r *reader) feed(ctx context.Context, turn int64, partition int, offset int
 				return
 			}
 		default:
-			l.slog.Warn("a partition of the stream", "group", r.group, "partition", partition, "err", err)
+			l.complain(r.group+" partition", "a partition of the stream", err)
 		}
-		if !sleep(ctx, jitter(shortest)) {
+		if offset != before {
+			pause = shortest
+		}
+		before = offset
+		if !sleep(ctx, jitter(pause)) {
 			return
 		}
+		pause = min(2*pause, time.Second)
 	}
 }
 
@@ -439,6 +447,20 @@ func (r *reader) Close() error {
 	delete(r.log.readers, r)
 	r.log.mu.Unlock()
 	return nil
+}
+
+// complain says what goes wrong, one kind of thing at most twice a minute: while a broker is away it goes wrong several times a second.
+func (l *Log) complain(kind, what string, err error) {
+	l.mu.Lock()
+	now := l.config.Now()
+	quiet := now.Sub(l.said[kind]) < 30*time.Second
+	if !quiet {
+		l.said[kind] = now
+	}
+	l.mu.Unlock()
+	if !quiet {
+		l.slog.Warn(what, "of", kind, "err", err)
+	}
 }
 
 // revive counts.

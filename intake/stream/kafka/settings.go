@@ -176,6 +176,7 @@ const (
 	fetchWait    = 250 * time.Millisecond
 	session      = 10 * time.Second
 	heartbeat    = time.Second
+	rebalance    = 5 * time.Second // how long the others wait for a member that has gone; ours let go of their partitions at once
 	dialTimeout  = 3 * time.Second
 	writeTimeout = 10 * time.Second
 )
@@ -201,5 +202,5 @@ func partitionReader(s Settings, dialer *kafka.Dialer, partition int) kafka.Read
 // member takes part in a group.
 func member(s Settings, dialer *kafka.Dialer, group string) kafka.ConsumerGroupConfig {
 	return kafka.ConsumerGroupConfig{ID: s.GroupPrefix + group, Brokers: s.Brokers, Dialer: dialer, Topics: []string{s.Topic}, HeartbeatInterval: heartbeat,
-		SessionTimeout: session, RebalanceTimeout: session, JoinGroupBackoff: 500 * time.Millisecond, StartOffset: kafka.FirstOffset, Timeout: 5 * time.Second}
+		SessionTimeout: session, RebalanceTimeout: rebalance, JoinGroupBackoff: 500 * time.Millisecond, StartOffset: kafka.FirstOffset, Timeout: 5 * time.Second}
 }
