@@ -59,7 +59,21 @@ func rulesCmd() *cobra.Command {
 func searchCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "search", Short: "the index"}
 	cmd.AddCommand(&cobra.Command{Use: "eval", Short: "measure search with the judged queries: recall@10, nDCG@10, zero hits, p95", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return app.SearchEval(cmd.Context(), cmd.OutOrStdout()) }})
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := configOf(cmd)
+			if err != nil {
+				return err
+			}
+			return app.EvalSearch(cmd.Context(), c, logger(c), cmd.OutOrStdout())
+		}})
+	var o app.ReindexOptions
+	again := &cobra.Command{Use: "reindex", Short: "build the index in Elasticsearch anew while people search and events come, then put it in place of the old one", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withStore(cmd, func(ctx context.Context, s *app.Store) error { return s.Reindex(ctx, o, cmd.OutOrStdout()) })
+		}}
+	again.Flags().BoolVar(&o.Stream, "from-stream", false, "fill it from the stream's beginning and not from the documents of the old index")
+	again.Flags().BoolVar(&o.Keep, "keep", false, "leave the old index, out of use, until the next reindex")
+	cmd.AddCommand(again)
 	return cmd
 }
 

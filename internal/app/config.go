@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"yingda/intake"
+	"yingda/search/elastic"
 )
 
 // Config is everything that can be set, from one YAML file, YINGDA_… in the environment, and flags, the later over the
@@ -24,6 +25,12 @@ type Config struct {
 	Log     LogConfig     `koanf:"log" doc:"what the program says about itself"`
 	Tables  TablesConfig  `koanf:"tables" doc:"where cases, callbacks, operators and secrets are kept"`
 	Stream  StreamConfig  `koanf:"stream" doc:"the event log"`
+	Search  SearchConfig  `koanf:"search" doc:"where what can be searched is kept"`
+}
+
+// SearchConfig of the index.
+type SearchConfig struct {
+	Elastic elastic.Config `koanf:"elastic" doc:"Elasticsearch 8, for several machines; without addresses the index is a folder beside the log"`
 }
 
 // OfficeConfig names the office.
@@ -145,6 +152,7 @@ func Default() Config {
 		Books:  BooksConfig{Due: 4 * time.Hour, Tries: 3, ShortAbandon: 5 * time.Second},
 		Log:    LogConfig{Level: "info", Format: "text"},
 		Stream: StreamConfig{Limit: 500 * time.Millisecond, Memory: 200_000, Ballast: 64 << 20},
+		Search: SearchConfig{Elastic: elastic.Config{Addresses: []string{}, Index: elastic.DefaultIndex, Shards: 1}},
 	}
 }
 

@@ -54,6 +54,10 @@ func (c Config) check() []Problem {
 		p.want(err == nil, "sip.advertise", "%q is no IP address", c.SIP.Advertise)
 	}
 	c.checkTrunks(&p)
+	if len(c.Search.Elastic.Addresses) > 0 {
+		err := c.Search.Elastic.Check()
+		p.want(err == nil, "search.elastic", "%v", err)
+	}
 	if c.Media.Address != "" {
 		_, err := netip.ParseAddr(c.Media.Address)
 		p.want(err == nil, "media.address", "%q is no IP address", c.Media.Address)

@@ -11,7 +11,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -34,18 +33,6 @@ type client struct {
 }
 
 func newClient(c Config) (*client, error) {
-	if len(c.Addresses) == 0 {
-		return nil, errors.New("search index: no address of Elasticsearch is given")
-	}
-	for _, a := range c.Addresses {
-		u, err := url.Parse(a)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			return nil, errors.New("search index: an address of Elasticsearch is not like https://es1.example:9200")
-		}
-		if u.User != nil { // the client would take it for all nodes, and errors might print it
-			return nil, fmt.Errorf("search index: the address of %s has a password in it; give user and password for themselves", u.Host)
-		}
-	}
 	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CA != "" {
 		pem, err := os.ReadFile(c.CA)

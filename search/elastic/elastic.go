@@ -33,6 +33,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"regexp"
 	"sync"
 	"sync/atomic"
@@ -58,6 +59,29 @@ type Config struct {
 const DefaultIndex = "yingda-search"
 
 var indexName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,99}$`)
+
+// Check says what is wrong with it; nil when nothing is.
+func (c Config) Check() error {
+	if len(c.Addresses) == 0 {
+		return errors.New("no address of Elasticsearch is given")
+	}
+	for _, a := range c.Addresses {
+		u, err := url.Parse(a)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return errors.New("an address of Elasticsearch is not like https://es1.example:9200")
+		}
+		if u.User != nil { // the client would take it for all nodes, and errors might print it
+			return fmt.Errorf("the address of %s has a password in it: give user and password for themselves", u.Host)
+		}
+	}
+	if c.Index != "" && !indexName.MatchString(c.Index) {
+		return fmt.Errorf("%q is no name for an index: small letters, digits, dash and underscore", c.Index)
+	}
+	if c.Shards < 0 || c.Shards > 64 {
+		return fmt.Errorf("%d shards: 1 to 64 make sense", c.Shards)
+	}
+	return nil
+}
 
 // Options are what only the program sets. The zero value is useful.
 type Options struct {
@@ -115,11 +139,8 @@ func Open(c Config, o Options) (*Index, error) {
 	if c.Index == "" {
 		c.Index = DefaultIndex
 	}
-	if !indexName.MatchString(c.Index) {
-		return nil, fmt.Errorf("search index: %q is no name for it: small letters, digits, dash and underscore", c.Index)
-	}
-	if c.Shards < 0 || c.Shards > 64 {
-		return nil, fmt.Errorf("search index: %d shards; 1 to 64 make sense", c.Shards)
+	if err := c.Check(); err != nil {
+		return nil, fmt.Errorf("search index: %w", err)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"yingda/search"
@@ -50,4 +51,22 @@ func (x *Index) Retain(ctx context.Context, before time.Time) (int, error) {
 		err = nil // a reindex has taken over; the next run deletes there what was copied meanwhile
 	}
 	return gone, err
+}
+
+// Remove deletes everything under the alias: all generations and the template. It is for trials and measurements, which make an alias of
+// their own.
+func (x *Index) Remove(ctx context.Context) error {
+	x.writer.Lock()
+	defer x.writer.Unlock()
+	var all map[string]any
+	err := x.client.json(ctx, shortTime, http.MethodGet, "/"+x.alias+"-g*/_alias", nil, &all)
+	for name := range all {
+		err = errors.Join(err, x.client.json(ctx, longTime, http.MethodDelete, "/"+name, nil, nil))
+	}
+	if gone := x.client.json(ctx, longTime, http.MethodDelete, "/_index_template/"+x.alias, nil, nil); status(gone) != http.StatusNotFound {
+		err = errors.Join(err, gone)
+	}
+	x.gen = nil
+	x.extras.Store(nil)
+	return err
 }

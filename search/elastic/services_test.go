@@ -4,9 +4,9 @@ package elastic
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -35,21 +35,12 @@ var names atomic.Int64
 func named(t testing.TB) Config {
 	t.Helper()
 	c := Config{Addresses: []string{server(t)}, Index: fmt.Sprintf("test-%d-%d", os.Getpid(), names.Add(1))}
-	cl, err := newClient(c)
+	x, err := Open(c, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		var all map[string]any
-		if err := cl.json(context.Background(), longTime, http.MethodGet, "/"+c.Index+"-g*/_alias", nil, &all); err != nil {
-			t.Log(err)
-		}
-		for name := range all {
-			if err := cl.json(context.Background(), longTime, http.MethodDelete, "/"+name, nil, nil); err != nil {
-				t.Log(err)
-			}
-		}
-		if err := cl.json(context.Background(), longTime, http.MethodDelete, "/_index_template/"+c.Index, nil, nil); err != nil {
+		if err := errors.Join(x.Remove(context.Background()), x.Close()); err != nil {
 			t.Log(err)
 		}
 	})
