@@ -5,7 +5,7 @@
 // by package bleve: BM25 for a token, the best of a concept's ways (dis_max), the sum over concepts (bool). Where the plugins IK or ICU are
 // there, their cuts of the words lift hits and never make one.
 //
-// What is where: Config.Index is an alias; behind it stands one index, a generation ("…-g0"), which holds the documents and, as documents
+// What is where: Config.Index is an alias; behind it stands one index, a generation ("….g0"), which holds the documents and, as documents
 // of another kind, the stream's position by partition, so that both have one fate. A document's version is the sequence of the last event
 // in it, a position's is its offset: Elasticsearch itself refuses what is older, whoever sends it, and that refusal is success.
 // Documents are written before positions; what a crash leaves between is read again and changes nothing.

@@ -10,7 +10,7 @@ import (
 	"yingda/search"
 )
 
-const firstGeneration = "-g0"
+const firstGeneration = ".g0" // no alias has a dot in it, so no other alias begins like this
 
 // prepared makes sure, once, that there is something to ask, and gives the extras.
 func (x *Index) prepared(ctx context.Context) (extras, error) {

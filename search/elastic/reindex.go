@@ -97,7 +97,7 @@ type build struct {
 
 // begin makes the new generation, gives way to a reindex that began before, and sweeps what was left by those that ended early.
 func (b *build) begin(ctx context.Context) error {
-	name := b.x.alias + "-g" + strings.ReplaceAll(time.Now().UTC().Format("20060102150405.000000"), ".", "")
+	name := b.x.alias + ".g" + strings.ReplaceAll(time.Now().UTC().Format("20060102150405.000000"), ".", "")
 	// Nobody searches it yet: it is refreshed when it is complete.
 	if err := b.x.client.json(ctx, longTime, http.MethodPut, "/"+name, obj{"settings": obj{"index": obj{"refresh_interval": "-1"}}}, nil); err != nil {
 		return fmt.Errorf("search index: make %s: %w", name, err)
@@ -132,7 +132,7 @@ func (b *build) sweep(ctx context.Context) error {
 	var all map[string]struct {
 		Aliases map[string]any `json:"aliases"`
 	}
-	if err := b.x.client.json(ctx, shortTime, http.MethodGet, "/"+b.x.alias+"-g*/_alias", nil, &all); err != nil {
+	if err := b.x.client.json(ctx, shortTime, http.MethodGet, "/"+b.x.alias+".g*/_alias", nil, &all); err != nil {
 		return err
 	}
 	for name, i := range all {

@@ -39,7 +39,7 @@ func reread(all []intake.Event, batch int) func(context.Context, []search.Positi
 func generations(t *testing.T, c Config) []string {
 	t.Helper()
 	var all map[string]any
-	ask(t, c, http.MethodGet, "/"+c.Index+"-g*/_alias", nil, &all)
+	ask(t, c, http.MethodGet, "/"+c.Index+".g*/_alias", nil, &all)
 	var list []string
 	for n := range all {
 		list = append(list, n)

@@ -59,7 +59,7 @@ func (x *Index) Remove(ctx context.Context) error {
 	x.writer.Lock()
 	defer x.writer.Unlock()
 	var all map[string]any
-	err := x.client.json(ctx, shortTime, http.MethodGet, "/"+x.alias+"-g*/_alias", nil, &all)
+	err := x.client.json(ctx, shortTime, http.MethodGet, "/"+x.alias+".g*/_alias", nil, &all)
 	for name := range all {
 		err = errors.Join(err, x.client.json(ctx, longTime, http.MethodDelete, "/"+name, nil, nil))
 	}

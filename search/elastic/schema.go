@@ -109,7 +109,7 @@ func settings(shards int) obj {
 // template makes every generation alike. allow_auto_create off: a write to an index that was removed must fail.
 func (x *Index) template(e extras) obj {
 	return obj{
-		"index_patterns":    []string{x.alias + "-g*"},
+		"index_patterns":    []string{x.alias + ".g*"},
 		"priority":          500,
 		"allow_auto_create": false,
 		"template":          obj{"settings": settings(x.shards), "mappings": mapping(e, x.analyzer.Fingerprint())},
