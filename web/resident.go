@@ -60,6 +60,8 @@ func (s *Server) residentRoutes() {
 	if s.o.ResidentChats != nil {
 		get("/r/chat", (*guest).talk)
 		post("/r/chat", (*guest).talkPost)
+		s.add(route{pattern: "GET /widget.js", anyone: true, do: s.widgetScript})
+		s.add(route{pattern: "GET /widget.json", anyone: true, do: s.widgetFront})
 	}
 }
 

@@ -40,18 +40,27 @@ func (g *guest) talk() error {
 	return g.talkPage(http.StatusOK, typed{})
 }
 
+// mayTalk lets the page's script reach our WebSocket: not every browser takes 'self' for that.
+func (g *guest) mayTalk() {
+	host := g.r.Host
+	if strings.Trim(host, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-:[]") == "" {
+		g.w.Header().Set("Content-Security-Policy", policy+"; connect-src 'self' ws://"+host+" wss://"+host)
+	}
+}
+
 // talkPage shows the conversation, or the form that begins one.
 func (g *guest) talkPage(status int, t typed) error {
 	if t.Key == "" {
 		t.Key = newKey()
 	}
 	g.form, g.action = "step", "/r/chat"
+	g.mayTalk()
 	secret := g.talkSecret()
 	if secret == "" {
 		if !g.f.Chat {
 			return g.page(status, "/r/", g.T("res.chat.none"), resSaid(g, "g-wait", "quiet", "res.chat.none", "res.chat.none.text"))
 		}
-		return g.page(status, "/r/", g.T("res.chat.head"), resTalkStart(g, t))
+		return g.page(status, "/r/", g.T("res.chat.head"), resLive(g, "", resTalkStart(g, t)))
 	}
 	c, err := g.srv.o.ResidentChats.History(g.ctx(), secret, 0)
 	switch {
@@ -60,7 +69,7 @@ func (g *guest) talkPage(status int, t typed) error {
 		if !g.f.Chat {
 			return g.page(status, "/r/", g.T("res.chat.none"), resSaid(g, "g-wait", "quiet", "res.chat.none", "res.chat.none.text"))
 		}
-		return g.page(status, "/r/", g.T("res.chat.head"), resTalkStart(g, t))
+		return g.page(status, "/r/", g.T("res.chat.head"), resLive(g, "", resTalkStart(g, t)))
 	case err != nil:
 		s, say := g.trouble("read a chat", err)
 		t.Fault = say
@@ -69,7 +78,10 @@ func (g *guest) talkPage(status int, t typed) error {
 	if c.State == "ended" {
 		g.form = ""
 	}
-	return g.page(status, "/r/", g.T("res.chat.head"), resTalk(g, c, t))
+	if t != (typed{Key: t.Key}) || c.State == "ended" { // something is to be read, or put right, on this page as it stands
+		return g.page(status, "/r/", g.T("res.chat.head"), resTalk(g, c, t))
+	}
+	return g.page(status, "/r/", g.T("res.chat.head"), resLive(g, secret, resTalk(g, c, t)))
 }
 
 func (g *guest) talkPost() error {

@@ -52,6 +52,7 @@ func load() (names, urls map[string]*asset) {
 	add("worker.css", "text/css; charset=utf-8", "worker.css")
 	add("worker.js", "text/javascript; charset=utf-8", "worker.js")
 	add("offline.js", "text/javascript; charset=utf-8", "offline.js")
+	add("widget.js", "text/javascript; charset=utf-8", "widget.js")
 	add("live.js", "text/javascript; charset=utf-8", "live.js")
 	add("idiomorph.js", "text/javascript; charset=utf-8", "idiomorph.js")
 	return names, urls
