@@ -119,7 +119,8 @@ type (
 		Name    pii.Name
 		Caller  channels.Caller // what is known of the number, zero without one
 	}
-	// Restore gives back a conversation that the last run left open, before anybody connects.
+	// Restore gives back a conversation that the last run left open, before anybody connects; or, with Outcome, one that is over and forgotten and in which a
+	// number is to be left.
 	Restore struct {
 		Contact  intake.ContactID
 		Key      string // partition key
@@ -138,6 +139,8 @@ type (
 		Ours     bool           // that was written by one of us
 		First    time.Time      // of the first message
 		Messages map[string]int // number by key; one without a key under "#<number>"
+		Outcome  intake.Outcome
+		Reason   string
 	}
 	// Say: somebody writes. From is channels.Resident or an operator's id. The text is clean. Done when it is durable; the same Key again is Done with the
 	// number it has.

@@ -86,7 +86,7 @@ func (r *Record) Apply(e intake.Event) bool {
 // Restore is what the board is told of it; keys are the numbers of its messages by key (KeyOf).
 func (r *Record) Restore(keys map[string]int) Restore {
 	return Restore{Contact: r.Contact, Key: r.Key, Last: r.Newest, Line: r.Line, Number: r.Number, Name: r.Name, Caller: channels.Caller{Token: r.Token, Known: r.Known}, Closed: r.Closed,
-		Arrived: r.Arrived, Answered: r.Answered, Operator: r.Operator, Offer: r.Offer, Replied: r.Replied, Spoke: r.Spoke, Ours: r.Ours, First: r.First, Messages: keys}
+		Arrived: r.Arrived, Answered: r.Answered, Operator: r.Operator, Offer: r.Offer, Replied: r.Replied, Spoke: r.Spoke, Ours: r.Ours, First: r.First, Messages: keys, Outcome: r.Outcome, Reason: r.Reason}
 }
 
 // KeyOf is under what Restore.Messages has a message.

@@ -224,6 +224,9 @@ func (t *talk) restore(in Restore) {
 		t.waits, t.patience = t.now, t.now
 	}
 	switch {
+	case in.Outcome != "":
+		t.outcome, t.reason = in.Outcome, in.Reason
+		t.enter(Over)
 	case in.Closed:
 		t.outcome = intake.AfterHours
 		t.enter(Closed)

@@ -38,6 +38,7 @@ const (
 	UpHand    = "hand"
 	UpEnd     = "end"
 	UpRead    = "read"
+	UpPing    = "ping" // answered by pong: a browser cannot see the protocol's own
 
 	DownWelcome = "welcome"
 	DownStarted = "started"
@@ -51,6 +52,7 @@ const (
 	DownSafe    = "safe" // all up to n are durable
 	DownTyping  = "typing"
 	DownSeen    = "seen" // the other side has seen all up to n
+	DownPong    = "pong"
 	DownDone    = "done"
 	DownError   = "error"
 )

@@ -1,0 +1,295 @@
+package webchat
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"yingda/channels"
+	"yingda/channels/chat"
+	"yingda/intake"
+	"yingda/intake/stream"
+	"yingda/internal/pii"
+	"yingda/internal/store"
+)
+
+// row is chat.Record as its table keeps it, in clear.
+type row struct {
+	Key      string `json:"key"`
+	Line     string `json:"line"`
+	Origin   string `json:"origin,omitempty"`
+	Dedupe   string `json:"dedupe,omitempty"`
+	Token    string `json:"token,omitempty"`
+	Known    string `json:"known,omitempty"`
+	Number   string `json:"number,omitempty"`
+	Name     string `json:"name,omitempty"`
+	Arrived  int64  `json:"arrived"`
+	Closed   bool   `json:"closed,omitempty"`
+	First    int64  `json:"first,omitempty"`
+	Spoke    int64  `json:"spoke,omitempty"`
+	Ours     bool   `json:"ours,omitempty"`
+	Messages int    `json:"messages,omitempty"`
+	Answered int64  `json:"answered,omitempty"`
+	Operator string `json:"operator,omitempty"`
+	Offer    string `json:"offer,omitempty"`
+	Replied  bool   `json:"replied,omitempty"`
+	Ended    int64  `json:"ended,omitempty"`
+	Outcome  string `json:"outcome,omitempty"`
+	Reason   string `json:"reason,omitempty"`
+	Newest   uint64 `json:"newest"`
+	Erased   bool   `json:"erased,omitempty"`
+}
+
+func rowOf(r chat.Record) row {
+	return row{r.Key, string(r.Line), r.Origin, r.Dedupe, string(r.Token), r.Known, r.Number.Reveal(), r.Name.Reveal(), store.Millis(r.Arrived), r.Closed, store.Millis(r.First), store.Millis(r.Spoke),
+		r.Ours, r.Messages, store.Millis(r.Answered), string(r.Operator), string(r.Offer), r.Replied, store.Millis(r.Ended), string(r.Outcome), r.Reason, uint64(r.Newest), r.Erased}
+}
+
+func (r row) record(id intake.ContactID) chat.Record {
+	return chat.Record{Contact: id, Key: r.Key, Line: intake.LineID(r.Line), Origin: r.Origin, Dedupe: r.Dedupe, Token: intake.Token(r.Token), Known: r.Known, Number: pii.NewPhone(r.Number),
+		Name: pii.NewName(r.Name), Arrived: store.Time(r.Arrived), Closed: r.Closed, First: store.Time(r.First), Spoke: store.Time(r.Spoke), Ours: r.Ours, Messages: r.Messages,
+		Answered: store.Time(r.Answered), Operator: intake.UserID(r.Operator), Offer: intake.OfferID(r.Offer), Replied: r.Replied, Ended: store.Time(r.Ended),
+		Outcome: intake.Outcome(r.Outcome), Reason: r.Reason, Newest: intake.Sequence(r.Newest), Erased: r.Erased}
+}
+
+// Apply brings about the effect of records in the tables: the consumer of group "chat" runs it in the transaction that also keeps its position.
+// What was applied before changes nothing. On an error nothing may be committed.
+func (s *Server) Apply(ctx context.Context, tx *store.Tx, records []stream.Record) error {
+	for _, r := range records {
+		if r.Err != nil || r.Event.Data == nil || r.Event.Contact() == "" {
+			continue
+		}
+		if err := s.apply(ctx, tx, r.Event); err != nil {
+			return fmt.Errorf("webchat: apply %s: %w", r.Event.ID(), err)
+		}
+	}
+	return nil
+}
+
+func (s *Server) apply(ctx context.Context, tx *store.Tx, e intake.Event) error {
+	id := e.Contact()
+	var rec chat.Record
+	var raw string
+	err := tx.QueryRowContext(ctx, "SELECT data FROM chats WHERE contact = ?", string(id)).Scan(&raw)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		if d, ok := e.Data.(*intake.OfferedV1); !ok || d.Channel != intake.Chat || d.Imported != "" {
+			return nil
+		}
+	case err != nil:
+		return err
+	default:
+		var r row
+		if err := json.Unmarshal([]byte(raw), &r); err != nil {
+			return err
+		}
+		rec = r.record(id)
+	}
+	if !rec.Apply(e) {
+		return nil
+	}
+	if m, ok := e.Data.(*intake.MessageV1); ok {
+		if err := message(ctx, tx, rec, e, m); err != nil {
+			return err
+		}
+		s.logged(id, m.Number, e.Sequence)
+	}
+	if _, ok := e.Data.(*intake.ErasedV1); ok {
+		for _, q := range []string{"UPDATE chat_messages SET text = '', files = '[]' WHERE contact = ?", "UPDATE chat_files SET gone = 1 WHERE contact = ?"} {
+			if _, err := tx.ExecContext(ctx, q, string(id)); err != nil {
+				return err
+			}
+		}
+		s.erased(id)
+	}
+	data, err := json.Marshal(rowOf(rec))
+	if err != nil {
+		return err
+	}
+	over := 0
+	if rec.Outcome != "" {
+		over = 1
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO chats (contact, dedupe, arrived, over, data) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (contact) DO UPDATE SET over = excluded.over, data = excluded.data`, string(id), rec.Dedupe, store.Millis(rec.Arrived), over, string(data))
+	return err
+}
+
+func message(ctx context.Context, tx *store.Tx, rec chat.Record, e intake.Event, m *intake.MessageV1) error {
+	ids, text := []string{}, e.Personal.Text.Reveal()
+	for _, a := range m.Attachments {
+		ids = append(ids, a.ID)
+		if _, err := tx.ExecContext(ctx, "UPDATE chat_files SET named = 1 WHERE id = ?", a.ID); err != nil {
+			return err
+		}
+	}
+	if rec.Erased {
+		ids, text = []string{}, ""
+	}
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO chat_messages (contact, number, at, sender, dedupe, text, files) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (contact, number) DO NOTHING`,
+		string(rec.Contact), m.Number, store.Millis(e.Time), m.From, m.Dedupe, text, string(list))
+	return err
+}
+
+// record of a conversation as the tables have it; false when there is none.
+func (s *Server) record(ctx context.Context, id intake.ContactID) (rec chat.Record, found bool, err error) {
+	var raw string
+	err = s.c.DB.QueryRow(ctx, "SELECT data FROM chats WHERE contact = ?", string(id)).Scan(&raw)
+	if errors.Is(err, sql.ErrNoRows) {
+		return rec, false, nil
+	}
+	var r row
+	if err == nil {
+		err = json.Unmarshal([]byte(raw), &r)
+	}
+	if err != nil {
+		return rec, false, fmt.Errorf("webchat: %w", err)
+	}
+	return r.record(id), true, nil
+}
+
+// byDedupe finds the conversation that a start made.
+func (s *Server) byDedupe(ctx context.Context, key string) (intake.ContactID, error) {
+	var id string
+	err := s.c.DB.QueryRow(ctx, "SELECT contact FROM chats WHERE dedupe = ?", key).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return intake.ContactID(id), err
+}
+
+// history reads the messages after a number out of the tables.
+func (s *Server) history(ctx context.Context, id intake.ContactID, after int) ([]channels.Message, error) {
+	files, err := s.filesOf(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.c.DB.Query(ctx, "SELECT number, at, sender, dedupe, text, files FROM chat_messages WHERE contact = ? AND number > ? ORDER BY number", string(id), after)
+	if err != nil {
+		return nil, fmt.Errorf("webchat: %w", err)
+	}
+	defer rows.Close()
+	var list []channels.Message
+	for rows.Next() {
+		var m channels.Message
+		var at int64
+		var text, raw string
+		var ids []string
+		if err := rows.Scan(&m.Number, &at, &m.From, &m.Key, &text, &raw); err != nil {
+			return nil, fmt.Errorf("webchat: %w", err)
+		}
+		if err := json.Unmarshal([]byte(raw), &ids); err != nil {
+			return nil, fmt.Errorf("webchat: %w", err)
+		}
+		m.At, m.Text = store.Time(at), pii.NewText(text)
+		for _, id := range ids {
+			if f, ok := files[id]; ok {
+				m.Files = append(m.Files, f)
+			}
+		}
+		list = append(list, m)
+	}
+	return list, rows.Err()
+}
+
+func (s *Server) filesOf(ctx context.Context, id intake.ContactID) (map[string]channels.File, error) {
+	rows, err := s.c.DB.Query(ctx, "SELECT id, type, size, sha256, width, height FROM chat_files WHERE contact = ? AND gone = 0", string(id))
+	if err != nil {
+		return nil, fmt.Errorf("webchat: %w", err)
+	}
+	defer rows.Close()
+	m := map[string]channels.File{}
+	for rows.Next() {
+		var f channels.File
+		if err := rows.Scan(&f.ID, &f.Type, &f.Size, &f.SHA256, &f.Width, &f.Height); err != nil {
+			return nil, fmt.Errorf("webchat: %w", err)
+		}
+		m[f.ID] = f
+	}
+	return m, rows.Err()
+}
+
+// Restore gives what the last run left open to the board (Config.Send), after Apply has caught up and before anybody connects. The contacts that it
+// names are not interrupted: whoever ends what else was open leaves them out.
+func (s *Server) Restore(ctx context.Context) ([]intake.ContactID, error) {
+	rows, err := s.c.DB.Query(ctx, "SELECT contact, data FROM chats WHERE over = 0 ORDER BY arrived, contact")
+	if err != nil {
+		return nil, fmt.Errorf("webchat: %w", err)
+	}
+	var list []chat.Record
+	for rows.Next() {
+		var id, raw string
+		var r row
+		if err = rows.Scan(&id, &raw); err == nil {
+			err = json.Unmarshal([]byte(raw), &r)
+		}
+		if err != nil {
+			break
+		}
+		list = append(list, r.record(intake.ContactID(id)))
+	}
+	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
+		return nil, fmt.Errorf("webchat: %w", err)
+	}
+	var ids []intake.ContactID
+	for _, rec := range list {
+		if err := s.revive(ctx, rec); err != nil {
+			return ids, err
+		}
+		ids = append(ids, rec.Contact)
+	}
+	return ids, nil
+}
+
+// revive gives a conversation back to the board, with what was written in it to those who connect.
+func (s *Server) revive(ctx context.Context, rec chat.Record) error {
+	messages, err := s.history(ctx, rec.Contact, 0)
+	if err != nil {
+		return err
+	}
+	keys := map[string]int{}
+	for _, m := range messages {
+		keys[chat.KeyOf(m.Number, m.Key)] = m.Number
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rooms[rec.Contact] != nil {
+		return nil
+	}
+	s.room(rec.Contact, rec.Dedupe).messages = messages
+	s.c.Send(rec.Restore(keys))
+	return nil
+}
+
+// live makes sure that the board knows a conversation, though it may be long over.
+func (s *Server) live(ctx context.Context, id intake.ContactID) error {
+	s.mu.Lock()
+	known := s.rooms[id] != nil
+	s.mu.Unlock()
+	if known {
+		return nil
+	}
+	rec, found, err := s.record(ctx, id)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return ErrToken
+	}
+	return s.revive(ctx, rec)
+}
+
+func ptr(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC().Truncate(time.Millisecond)
+	return &t
+}
