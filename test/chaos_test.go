@@ -52,8 +52,17 @@ func newServed(t *testing.T, data string) *served {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &served{t: t, bin: bin, data: data, sip: "127.0.0.1:" + freePort(t), http: "127.0.0.1:" + freePort(t), logs: &syncBuffer{}}
+	s := &served{t: t, bin: bin, data: data, sip: "127.0.0.1:0", http: "127.0.0.1:0", logs: &syncBuffer{}}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log:\n%s", tail(s.logs.String(), 60))
+		}
+	})
+	return s
 }
+
+// addresses are said when the program takes calls.
+var addresses = regexp.MustCompile(`msg="yingda takes calls".* pages=http://(\S+) sip_udp=(\S+)`)
 
 func (s *served) start() {
 	s.t.Helper()
@@ -64,15 +73,25 @@ func (s *served) start() {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { _ = s.cmd.Process.Kill() })
-	waitFor(s.t, "the program to be ready", 30*time.Second, func() bool {
-		r, err := http.Get("http://" + s.http + "/livez")
-		if err != nil {
+	waitFor(s.t, "the program to be ready", 30*time.Second, s.serving)
+}
+
+// serving is whether the program answers. The ports that it was given the first time it keeps over a restart.
+func (s *served) serving() bool {
+	if strings.HasSuffix(s.http, ":0") {
+		said := addresses.FindStringSubmatch(s.logs.String())
+		if said == nil {
 			return false
 		}
-		_, _ = io.Copy(io.Discard, r.Body)
-		_ = r.Body.Close()
-		return r.StatusCode == http.StatusOK
-	})
+		s.http, s.sip = said[1], said[2]
+	}
+	r, err := http.Get("http://" + s.http + "/livez")
+	if err != nil {
+		return false
+	}
+	_, _ = io.Copy(io.Discard, r.Body)
+	_ = r.Body.Close()
+	return r.StatusCode == http.StatusOK
 }
 
 // kill is kill -9.

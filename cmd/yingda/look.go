@@ -186,7 +186,7 @@ func importCmd() *cobra.Command {
 				r, err := s.ImportEvents(ctx, in, func(line int, what string) { fmt.Fprintf(cmd.ErrOrStderr(), "line %d: %s\n", line, what) })
 				fmt.Fprintf(cmd.OutOrStdout(), "%d taken, %d were there already, %d refused\n", r.Taken, r.Known, r.Refused)
 				if err == nil && r.Refused > 0 {
-					err = fmt.Errorf("%d lines were refused", r.Refused)
+					err = errors.New("some lines were refused, see above")
 				}
 				return err
 			})

@@ -22,7 +22,7 @@ import (
 // AuditReport says whether stream, books, index and case book agree.
 type AuditReport struct {
 	Clean        bool           `json:"clean"`
-	AsOf         time.Time      `json:"as_of"`         // time of the newest event that is compared
+	AsOf         time.Time      `json:"as_of"`         // time of the newest event in the stream
 	Events       int64          `json:"events"`        // in the stream
 	SearchBehind int64          `json:"search_behind"` // positions that the index has yet to read; it is then not compared. −1: another program has it open
 	Behind       int64          `json:"behind"`        // events that the books have yet to read; they are left out of the comparison
@@ -152,6 +152,9 @@ func (s *Store) foldStream(ctx context.Context, upTo int64, r *AuditReport, book
 		for _, rec := range records {
 			pos = rec.Offset
 			r.Events++
+			if rec.Event.Time.After(r.AsOf) {
+				r.AsOf = rec.Event.Time
+			}
 			switch {
 			case rec.Err != nil:
 				r.find("stream", fmt.Sprint(rec.Offset), "cannot be read: %v", rec.Err)
@@ -167,9 +170,6 @@ func (s *Store) foldStream(ctx context.Context, upTo int64, r *AuditReport, book
 
 func (s *Store) foldOne(rec stream.Record, r *AuditReport, book *answerrate.Book, ledger *recovery.Ledger, last map[intake.Subject]intake.Sequence) {
 	e := rec.Event
-	if e.Time.After(r.AsOf) {
-		r.AsOf = e.Time
-	}
 	if before, ok := last[e.Subject]; ok && before.Epoch() == e.Sequence.Epoch() && e.Sequence > before+1 && e.Subject.Kind() == "contact" {
 		r.find("stream", e.ID(), "events are missing before it: the last was %s", before)
 	}

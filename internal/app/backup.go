@@ -20,6 +20,9 @@ import (
 // run. The index is not in it: it is built again from the log. Whoever has the file has the vault's secrets: keep it as the data folder is kept.
 func (s *Store) Backup(ctx context.Context, path string, say io.Writer) (err error) {
 	out, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is there already: name another file, so that no backup is overwritten", path)
+	}
 	if err != nil {
 		return err
 	}

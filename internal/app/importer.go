@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"strings"
 
 	"yingda/intake"
+	"yingda/intake/wire"
 	"yingda/internal/store"
 )
 
@@ -54,7 +56,7 @@ func (s *Store) ImportEvents(ctx context.Context, in io.Reader, bad func(line in
 		} else if raw = bytes.TrimSpace(bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf"))); len(raw) > 0 {
 			if e, err := s.codec.DecodeClear(raw); err != nil {
 				r.Refused++
-				bad(n, err.Error())
+				bad(n, strings.TrimPrefix(err.Error(), wire.ErrForm.Error()+": "))
 			} else {
 				batch = append(batch, s.known(e, keys))
 			}
