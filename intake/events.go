@@ -367,8 +367,7 @@ type ListExportedV1 struct {
 	Viewer UserID `json:"viewer"`
 	List   string `json:"list"`             // contacts, unreturned, cases, cleared, history, team, audit, search
 	Format string `json:"format"`           // csv, xlsx
-	Filter string `json:"filter,omitempty"` // how it was narrowed, as the address of the page has it; what was searched for is not in it
-	Hash   string `json:"hash,omitempty"`   // of what was searched for: two equal searches can be told, and nobody's words are here
+	Filter string `json:"filter,omitempty"` // how it was narrowed, as the address of the page has it; what was searched for is a star in it
 }
 
 // How somebody signed in, or did not.

@@ -5,9 +5,11 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
+	"yingda/intake"
 	"yingda/internal/users"
 	"yingda/web/words"
 )
@@ -76,11 +78,20 @@ func (s *Server) signIn(v *visit) error {
 	case errors.As(err, &wait):
 		return v.signInPage(http.StatusTooManyRequests, login, v.T("signin.wait", v.talk(wait.Wait)), next)
 	case errors.Is(err, users.ErrWrong):
+		if u, e := s.c.Users.ByLogin(v.ctx(), login); e == nil { // what is no login may be a password, and is nobody's act
+			err = s.o.Trail.Signed(v.ctx(), intake.AccountSignedV1{User: u.ID, How: intake.SignInFailed})
+			if err != nil {
+				s.c.Log.Error("a failed sign-in could not be written down", "user", u.ID, "err", err)
+			}
+		}
 		return v.signInPage(http.StatusUnauthorized, login, v.T("signin.wrong"), next)
 	case errors.Is(err, users.ErrDisabled):
 		return v.signInPage(http.StatusForbidden, login, v.T("signin.disabled"), next)
 	case err != nil:
 		return err
+	}
+	if err := s.o.Trail.Signed(v.ctx(), intake.AccountSignedV1{User: session.ID, How: intake.SignedIn, Wall: session.Wall}); err != nil {
+		return errors.Join(fmt.Errorf("a sign-in could not be written down, so it is none: %w", err), s.c.Users.SignOut(v.ctx(), secret))
 	}
 	age := time.Duration(0) // until the browser is closed; the server ends it earlier
 	if session.Wall {
@@ -110,6 +121,9 @@ func (s *Server) signOut(v *visit) error {
 	if err := s.c.Users.SignOut(v.ctx(), v.secret); err != nil {
 		return err
 	}
+	if err := s.o.Trail.Signed(v.ctx(), intake.AccountSignedV1{User: v.s.ID, How: intake.SignedOut, Wall: v.s.Wall}); err != nil {
+		s.c.Log.Error("a sign-out could not be written down", "user", v.s.ID, "err", err) // they are out all the same
+	}
 	s.setCookie(v.w, s.cookieName(), "", 0)
 	clear := `"cache", "storage"`
 	if v.s.Role == users.GridWorker && v.r.PostForm.Get("kept") != "" {
@@ -138,6 +152,9 @@ func (s *Server) changePassword(v *visit) error {
 	case err != nil:
 		return err
 	}
+	if err := s.noted(v, intake.AccountChangedV1{User: v.s.ID, What: intake.AccountPassword}); err != nil {
+		return err
+	}
 	v.s.MustChange = false
 	if must && v.s.May(users.OwnDesk) { // with the one-time password there was no desk yet
 		if err := s.o.Desk.Signed(v.ctx(), v.viewer(), true); err != nil {
@@ -145,6 +162,15 @@ func (s *Server) changePassword(v *visit) error {
 		}
 	}
 	return v.back(v.home(), "password")
+}
+
+// noted writes into the audit log what was done to an account, before the answer says so.
+func (s *Server) noted(v *visit, e intake.AccountChangedV1) error {
+	e.By = v.s.ID
+	if err := s.o.Trail.Account(v.ctx(), e); err != nil {
+		return fmt.Errorf("account %s was %s, and that could not be written down: %w", e.User, e.What, err)
+	}
+	return nil
 }
 
 // look sets language, theme and, for residents, the size of letters of this browser.

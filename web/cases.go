@@ -34,8 +34,7 @@ func (s *Server) caseRoutes() {
 		path: "/cases", deed: users.SeeCases, nav: "cases", every: 30 * time.Second,
 		title: func(v *visit) string { return v.T("cases.title") },
 		part: func(ctx context.Context, v *visit) (string, templ.Component, error) {
-			q := v.r.URL.Query()
-			f := CaseFilter{Grid: intake.GridID(q.Get("grid")), State: q.Get("state"), After: q.Get("after"), Mine: q.Get("mine") != "", Source: q.Get("source"), Limit: 100}
+			f := v.caseFilter()
 			list, err := s.o.Cases.List(ctx, v.viewer(), f)
 			if v.s.Role == users.GridWorker {
 				return "", gridWorkerCases(v, list, f), err
@@ -59,6 +58,11 @@ func (s *Server) caseRoutes() {
 	for _, a := range acts {
 		s.add(route{pattern: "POST /cases/{id}/" + a.act, deed: a.deed, do: func(v *visit) error { return s.act(v, a.act) }})
 	}
+}
+
+func (v *visit) caseFilter() CaseFilter {
+	q := v.r.URL.Query()
+	return CaseFilter{Grid: intake.GridID(q.Get("grid")), State: q.Get("state"), After: q.Get("after"), Mine: q.Get("mine") != "", Source: q.Get("source"), Limit: 100}
 }
 
 // veil takes out of a case what this person may not know: who complained, where that is secret.
@@ -149,7 +153,8 @@ func (s *Server) searchRoutes() {
 	}})
 }
 
-func (s *Server) find(ctx context.Context, v *visit, f url.Values) (string, templ.Component, error) {
+// searchQuery reads what was asked for.
+func (v *visit) searchQuery(f url.Values) Query {
 	q := Query{Text: cut(trim(plain(f.Get("q"))), 512), Kind: f.Get("kind"), Line: intake.LineID(f.Get("line")), Grid: intake.GridID(f.Get("grid")), Owed: f.Get("owed") != "", Newest: f.Get("newest") != ""}
 	if c := intake.Channel(f.Get("channel")); c.Valid() {
 		q.Channel = c
@@ -168,6 +173,11 @@ func (s *Server) find(ctx context.Context, v *visit, f url.Values) (string, temp
 		}
 		q.Page = q.Page*10 + int(r-'0')
 	}
+	return q
+}
+
+func (s *Server) find(ctx context.Context, v *visit, f url.Values) (string, templ.Component, error) {
+	q := v.searchQuery(f)
 	if q == (Query{}) {
 		return "", searchPage(v, q, Found{}, false, f.Get("from"), f.Get("to")), nil
 	}

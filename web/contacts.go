@@ -222,12 +222,15 @@ func byteRange(h string, size int64) (from, to int64) {
 func (v *visit) contactFilter() ContactFilter {
 	q := v.r.URL.Query()
 	f := ContactFilter{Line: intake.LineID(q.Get("line")), State: q.Get("state"), Figure: q.Get("figure"), Part: q.Get("part"),
-		Person: intake.ContactID(q.Get("person")), After: q.Get("after"), Limit: 50}
+		Person: intake.ContactID(q.Get("person")), Operator: intake.UserID(q.Get("operator")), Missed: intake.UserID(q.Get("missed")), Clock: readClock(q.Get("clock")), After: q.Get("after"), Limit: 50}
 	if c := intake.Channel(q.Get("channel")); c.Valid() {
 		f.Channel = c
 	}
 	if o := intake.Outcome(q.Get("outcome")); o.Valid() {
 		f.Outcome = o
+	}
+	if flag := intake.Flag(q.Get("flag")); slices.Contains(contactFlags, flag) {
+		f.Flag = flag
 	}
 	if !slices.Contains([]string{"open", "waiting", "answered", "lost"}, f.State) {
 		f.State = ""
@@ -236,6 +239,9 @@ func (v *visit) contactFilter() ContactFilter {
 		f.Part = ""
 	}
 	f.From, f.To = v.window(q)
+	if f.From.IsZero() || f.To.IsZero() || f.To.Sub(f.From) > mostDays*24*time.Hour {
+		f.Clock = [2]int{} // a part of the day is asked of so many days at most
+	}
 	return f
 }
 
@@ -294,3 +300,6 @@ func (v *visit) with(key, value string) string {
 func trim(s string) string { return strings.TrimSpace(s) }
 
 func contains(list []string, s string) bool { return slices.Contains(list, s) }
+
+// contactFlags are those by which a list can be narrowed.
+var contactFlags = []intake.Flag{intake.ShortAbandon, intake.QuickDrop, intake.OneWayAudio, intake.Unwritten, intake.SilentCaller}

@@ -120,6 +120,9 @@ func (s *Server) userRoutes() {
 			return err
 		}
 		s.c.Log.Info("account made", "by", v.s.ID, "user", u.ID, "role", u.Role)
+		if err := s.noted(v, intake.AccountChangedV1{User: u.ID, What: intake.AccountMade, Role: string(u.Role)}); err != nil {
+			return err
+		}
 		return s.accountsAgain(v, once{"users.once.password", u.Login, password}, FieldError{}, users.Fresh{})
 	}})
 	act := func(name string, do func(*visit, users.User) error) {
@@ -143,6 +146,9 @@ func (s *Server) userRoutes() {
 	}
 	act("reset", func(v *visit, u users.User) error {
 		password, err := s.c.Users.Reset(v.ctx(), u.ID)
+		if err == nil {
+			err = s.noted(v, intake.AccountChangedV1{User: u.ID, What: intake.AccountReset})
+		}
 		if err != nil {
 			return err
 		}
@@ -150,6 +156,9 @@ func (s *Server) userRoutes() {
 	})
 	act("phone", func(v *visit, u users.User) error {
 		d, secret, err := s.c.Users.NewDevice(v.ctx(), u.ID)
+		if err == nil {
+			err = s.noted(v, intake.AccountChangedV1{User: u.ID, What: intake.AccountPhone})
+		}
 		if err != nil {
 			return err
 		}
@@ -159,16 +168,30 @@ func (s *Server) userRoutes() {
 		if err := s.c.Users.Disable(v.ctx(), u.ID); err != nil {
 			return err
 		}
+		if err := s.noted(v, intake.AccountChangedV1{User: u.ID, What: intake.AccountDisabled}); err != nil {
+			return err
+		}
 		return v.back("/users", "user")
 	})
 	act("enable", func(v *visit, u users.User) error {
 		if err := s.c.Users.Enable(v.ctx(), u.ID); err != nil {
 			return err
 		}
+		if err := s.noted(v, intake.AccountChangedV1{User: u.ID, What: intake.AccountEnabled}); err != nil {
+			return err
+		}
 		return v.back("/users", "user")
 	})
 	act("change", func(v *visit, u users.User) error {
-		if err := s.c.Users.Update(v.ctx(), u.ID, v.fresh()); err != nil {
+		f := v.fresh()
+		if err := s.c.Users.Update(v.ctx(), u.ID, f); err != nil {
+			return err
+		}
+		e := intake.AccountChangedV1{User: u.ID, What: intake.AccountChanged, Role: string(f.Role)}
+		if f.Role != u.Role {
+			e.Before = string(u.Role)
+		}
+		if err := s.noted(v, e); err != nil {
 			return err
 		}
 		return v.back("/users", "user")
@@ -189,6 +212,9 @@ func (s *Server) userRoutes() {
 			return err
 		}
 		s.c.Log.Info("token made", "by", v.s.ID, "token", t.ID, "role", t.Role)
+		if err := s.noted(v, intake.AccountChangedV1{Token: t.ID, What: intake.TokenMade, Role: string(t.Role)}); err != nil {
+			return err
+		}
 		return s.accountsAgain(v, once{"users.once.token", t.Name, secret}, FieldError{}, users.Fresh{})
 	}})
 	s.add(route{pattern: "POST /tokens/{id}/revoke", deed: users.ManageUsers, do: func(v *visit) error {
@@ -196,6 +222,9 @@ func (s *Server) userRoutes() {
 			return err
 		}
 		s.c.Log.Info("token revoked", "by", v.s.ID, "token", v.r.PathValue("id"))
+		if err := s.noted(v, intake.AccountChangedV1{Token: v.r.PathValue("id"), What: intake.TokenRevoked}); err != nil {
+			return err
+		}
 		return v.back("/users", "user")
 	}})
 }

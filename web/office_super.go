@@ -152,12 +152,15 @@ type TrailRow struct {
 	At      time.Time
 	Who     Staff            // zero: the program itself, or the command line
 	Kind    string           // one of TrailKinds
-	What    string           // what exactly, under "trail.what."
+	What    string           // what exactly, under "trail.what." and Kind
 	Contact intake.ContactID // the contact that it concerns; "" none
 	Of      string           // what else it concerns: a line, a colleague, a list; names and codes, never a number
-	More    string           // in what way: format and filter, from which to which second, role; as it was written down
+	More    []Detail         // in what way, in a settled order
 	Reason  string           // in the viewer's own words
 }
+
+// Detail is a part of an entry: its name under "trail.more.", and a value without anybody's number.
+type Detail struct{ Name, Value string }
 
 // Lists gives whole lists for exports, row after row as they are read, in pages so that nothing is held for long. Each ends with its first
 // error.

@@ -53,6 +53,11 @@ type sample struct {
 	like    bool            // there are like cases
 	dept    bool            // the rule names a department
 	outside *town
+
+	rows    int      // so many rows in every list of an export; 0: as drawn
+	breakAt int      // the row of an export at which reading fails; 0: none
+	noted   []string // in the audit log, of accounts
+	unnoted error    // of noting it
 }
 
 func newSample() *sample {
@@ -61,7 +66,8 @@ func newSample() *sample {
 
 func (s *sample) office() Office {
 	return Office{Board: s, Unreturned: s, Contacts: sampleContacts{s}, Search: s, Cases: sampleCases{s}, Lines: sampleLines{s}, Desk: s,
-		Callbacks: sampleCallbacks{s}, CaseDeeds: sampleCaseDeeds{s}, Reveals: s, Recordings: s, Ledger: sampleLedger{s}, Live: s, Chats: sampleChats{s}, Worker: sampleWorker{s},
+		Callbacks: sampleCallbacks{s}, CaseDeeds: sampleCaseDeeds{s}, Reveals: s, Recordings: s, Ledger: sampleLedger{s}, Live: s,
+		History: sampleHistory{s}, Team: sampleTeam{s}, Trail: sampleTrail{s}, Lists: sampleLists{s}, Chats: sampleChats{s}, Worker: sampleWorker{s},
 		Residents: s.town(), ResidentChats: sampleTalks{s.town()}}
 }
 

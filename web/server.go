@@ -107,6 +107,10 @@ func New(c Config, o Office) *Server {
 	s.userRoutes()
 	s.deskRoutes()
 	s.workerRoutes()
+	s.historyRoutes()
+	s.teamRoutes()
+	s.auditRoutes()
+	s.exportRoutes()
 	s.apiRoutes()
 
 	mux := http.NewServeMux()

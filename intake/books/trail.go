@@ -119,7 +119,6 @@ func (w *work) act(ctx context.Context, e intake.Event) error {
 		a.Kind, a.Who, a.What, a.Of = ActExported, d.Viewer, d.List, intake.Subject("list/"+d.List)
 		more("format", d.Format)
 		more("filter", d.Filter)
-		more("hash", d.Hash)
 	case *intake.AccountSignedV1:
 		a.Kind, a.Who, a.What, a.Of = ActSigned, d.User, d.How, intake.Subject("account/"+string(d.User))
 		if d.Wall {

@@ -35,8 +35,11 @@ func (s *Store) MakeToken(ctx context.Context, name, role string, good time.Dura
 	if !r.Valid() {
 		return "", fmt.Errorf("%w: %q is no role: one of %s", ErrArgument, role, roleList())
 	}
-	secret, _, err := s.users.MakeToken(ctx, name, r, s.now().Add(good), "")
-	return secret, err
+	secret, t, err := s.users.MakeToken(ctx, name, r, s.now().Add(good), "")
+	if err != nil {
+		return "", err
+	}
+	return secret, s.wrote(ctx, "account", t.ID, &intake.AccountChangedV1{Token: t.ID, What: intake.TokenMade, Role: role})
 }
 
 func roleList() string {
@@ -59,8 +62,11 @@ func (s *Store) CreateUser(ctx context.Context, login, name, role string, grids 
 	for _, g := range grids {
 		f.Grids = append(f.Grids, intake.GridID(g))
 	}
-	_, password, err := s.users.Create(ctx, f)
-	return password, err
+	u, password, err := s.users.Create(ctx, f)
+	if err != nil {
+		return "", err
+	}
+	return password, s.noted(ctx, u.ID, intake.AccountMade, role)
 }
 
 // ListUsers prints the accounts.
@@ -83,20 +89,32 @@ func (s *Store) ListUsers(ctx context.Context, w io.Writer) error {
 
 // ResetUser gives an account a new one-time password.
 func (s *Store) ResetUser(ctx context.Context, login string) (string, error) {
-	return by(ctx, s, login, s.users.Reset)
+	return by(ctx, s, login, func(ctx context.Context, id intake.UserID) (string, error) {
+		password, err := s.users.Reset(ctx, id)
+		if err != nil {
+			return "", err
+		}
+		return password, s.noted(ctx, id, intake.AccountReset, "")
+	})
 }
 
 // DisableUser closes an account, EnableUser opens it again.
 func (s *Store) DisableUser(ctx context.Context, login string) error {
 	_, err := by(ctx, s, login, func(ctx context.Context, id intake.UserID) (struct{}, error) {
-		return struct{}{}, s.users.Disable(ctx, id)
+		if err := s.users.Disable(ctx, id); err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, s.noted(ctx, id, intake.AccountDisabled, "")
 	})
 	return err
 }
 
 func (s *Store) EnableUser(ctx context.Context, login string) error {
 	_, err := by(ctx, s, login, func(ctx context.Context, id intake.UserID) (struct{}, error) {
-		return struct{}{}, s.users.Enable(ctx, id)
+		if err := s.users.Enable(ctx, id); err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, s.noted(ctx, id, intake.AccountEnabled, "")
 	})
 	return err
 }
@@ -105,8 +123,16 @@ func (s *Store) EnableUser(ctx context.Context, login string) error {
 func (s *Store) NewPhone(ctx context.Context, login string) (string, error) {
 	return by(ctx, s, login, func(ctx context.Context, id intake.UserID) (string, error) {
 		d, secret, err := s.users.NewDevice(ctx, id)
-		return d.SIPUser + " " + secret, err
+		if err != nil {
+			return "", err
+		}
+		return d.SIPUser + " " + secret, s.noted(ctx, id, intake.AccountPhone, "")
 	})
+}
+
+// noted writes down what the command line did to an account.
+func (s *Store) noted(ctx context.Context, id intake.UserID, what, role string) error {
+	return s.wrote(ctx, "account", string(id), &intake.AccountChangedV1{User: id, What: what, Role: role})
 }
 
 func by[T any](ctx context.Context, s *Store, login string, f func(context.Context, intake.UserID) (T, error)) (T, error) {

@@ -26,6 +26,7 @@ func (a *App) office() web.Office {
 	v := &view{App: a, names: staffNames{users: a.users, now: a.now}}
 	return web.Office{Board: boardView{v}, Unreturned: unreturnedView{v}, Contacts: contactsView{v}, Search: searchView{v}, Cases: casesView{v}, Lines: linesView{v},
 		Desk: deskView{v}, Callbacks: callbackDeeds{v}, CaseDeeds: caseDeeds{v}, Reveals: revealDeeds{v}, Recordings: recordingsView{v}, Ledger: ledgerView{v}, Live: a.changes,
+		History: historyView{v}, Team: teamView{v}, Trail: trailView{v}, Lists: listsView{v},
 		Residents: residentsView{v}, Worker: workerView{v}}
 }
 

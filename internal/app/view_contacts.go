@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -26,36 +27,15 @@ func (v contactsView) List(ctx context.Context, f web.ContactFilter) (web.Contac
 	if limit <= 0 || limit > 500 {
 		limit = 50
 	}
-	q := books.Filter{From: f.From, To: f.To, Line: f.Line, Channel: f.Channel, Limit: limit + 1}
-	if f.Outcome != "" {
-		q.Outcomes = []intake.Outcome{f.Outcome}
+	q, err := v.contactQuery(ctx, f)
+	if err != nil {
+		return out, err
 	}
-	switch f.State {
-	case "open", "waiting":
-		q.Open = true
-	case "answered":
-		q.Outcomes = reachedOutcomes()
-	case "lost":
-		q.Lost = true
-	}
-	if f.Person != "" {
-		c, err := v.books.Contact(ctx, f.Person)
-		if err != nil {
-			return out, notFound(err)
-		}
-		q.Caller = c.Caller
-		if c.Caller == "" {
-			q.SIPCallID = c.SIPCallID // a caller who hid their number has this one contact
-		}
-	}
+	q.Limit = limit + 1
 	if f.Figure != "" {
 		d := v.books.Definition(f.Figure)
 		if d == nil {
 			return out, web.ErrNotFound
-		}
-		q.Definition, q.Part = f.Figure, parts[f.Part]
-		if q.Part == "" {
-			q.Part = f.Part
 		}
 		f := v.figure(answerrate.NewRate(d))
 		r, err := v.books.Rates(ctx, q.From, q.To, q.Line, q.Channel)
@@ -75,23 +55,71 @@ func (v contactsView) List(ctx context.Context, f web.ContactFilter) (web.Contac
 		}
 		q.After = books.Cursor{Arrived: t, ID: intake.ContactID(id)}
 	}
-	var last books.Contact
-	for c, err := range v.books.Contacts(ctx, q) {
-		if errors.Is(err, books.ErrInvalid) {
-			return out, web.ErrNotFound
-		}
-		if err != nil {
-			return out, err
-		}
-		if len(out.Rows) == limit {
-			cur := last.Cursor()
-			out.Next = cur.Arrived.UTC().Format(time.RFC3339Nano) + "_" + string(cur.ID)
-			break
-		}
-		out.Rows = append(out.Rows, v.row(ctx, &c))
-		last = c
+	list, err := v.gather(ctx, q)
+	if errors.Is(err, books.ErrInvalid) {
+		return out, web.ErrNotFound
+	}
+	if err != nil {
+		return out, err
+	}
+	if len(list) > limit {
+		list = list[:limit]
+		cur := list[limit-1].Cursor()
+		out.Next = cur.Arrived.UTC().Format(time.RFC3339Nano) + "_" + string(cur.ID)
+	}
+	for i := range list {
+		out.Rows = append(out.Rows, v.row(ctx, &list[i]))
 	}
 	return out, nil
+}
+
+// gather reads the contacts before anything is asked about them: a reading holds one of the few connections, and readers that each wait for another
+// would wait for ever.
+func (v *view) gather(ctx context.Context, q books.Filter) ([]books.Contact, error) {
+	var list []books.Contact
+	for c, err := range v.books.Contacts(ctx, q) {
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+// contactQuery is what a filter of the pages asks of the books.
+func (v *view) contactQuery(ctx context.Context, f web.ContactFilter) (books.Filter, error) {
+	q := books.Filter{From: f.From, To: f.To, Line: f.Line, Channel: f.Channel, Operator: f.Operator, Missed: f.Missed, Flag: f.Flag, Daily: f.Clock}
+	if f.Outcome != "" {
+		q.Outcomes = []intake.Outcome{f.Outcome}
+	}
+	switch f.State {
+	case "open", "waiting":
+		q.Open = true
+	case "answered":
+		q.Outcomes = reachedOutcomes()
+	case "lost":
+		q.Lost = true
+	}
+	if f.Person != "" {
+		c, err := v.books.Contact(ctx, f.Person)
+		if err != nil {
+			return q, notFound(err)
+		}
+		q.Caller = c.Caller
+		if c.Caller == "" {
+			q.SIPCallID = c.SIPCallID // a caller who hid their number has this one contact
+		}
+	}
+	if f.Figure != "" {
+		if v.books.Definition(f.Figure) == nil {
+			return q, web.ErrNotFound
+		}
+		q.Definition, q.Part = f.Figure, parts[f.Part]
+		if q.Part == "" {
+			q.Part = cmp.Or(f.Part, "denominator")
+		}
+	}
+	return q, nil
 }
 
 func reachedOutcomes() []intake.Outcome {
@@ -106,6 +134,12 @@ func reachedOutcomes() []intake.Outcome {
 
 // row is a contact in a list.
 func (v *view) row(ctx context.Context, c *books.Contact) web.ContactRow {
+	p, _ := v.person(ctx, c.Caller, c.Number, c.Name)
+	return v.rowOf(ctx, c, p)
+}
+
+// rowOf is row for somebody who is known already.
+func (v *view) rowOf(ctx context.Context, c *books.Contact, p web.Person) web.ContactRow {
 	r := web.ContactRow{ID: c.ID, Channel: c.Channel, Line: v.lineName(c.Line), Arrived: c.Arrived, Ended: c.Ended, Outcome: c.Outcome, Waited: millis(c.WaitedMS), Talked: millis(c.TalkedMS),
 		Operator: v.staff(ctx, c.Operator), Flags: c.Flags, Case: c.Case, Imported: c.Imported}
 	if c.Open() {
@@ -114,7 +148,7 @@ func (v *view) row(ctx context.Context, c *books.Contact) web.ContactRow {
 			r.Waited = c.Answered.Sub(c.Arrived)
 		}
 	}
-	r.Person, _ = v.person(ctx, c.Caller, c.Number, c.Name)
+	r.Person = p
 	if c.Owes && c.Callback != "" {
 		if b, err := v.books.Callback(ctx, c.Callback); err == nil {
 			r.Callback = b.Cleared.IsZero()
@@ -175,16 +209,17 @@ func (v contactsView) One(ctx context.Context, who web.Viewer, id intake.Contact
 		}
 	}
 	if c.Caller != "" {
-		for o, err := range v.books.Contacts(ctx, books.Filter{Caller: c.Caller}) {
-			if err != nil {
-				return page, err
-			}
-			if o.ID == id {
+		others, err := v.gather(ctx, books.Filter{Caller: c.Caller})
+		if err != nil {
+			return page, err
+		}
+		for i := range others {
+			if others[i].ID == id {
 				continue
 			}
 			page.OthersAll++
 			if len(page.Others) < othersShown {
-				page.Others = append(page.Others, v.row(ctx, &o))
+				page.Others = append(page.Others, v.row(ctx, &others[i]))
 			}
 		}
 	}

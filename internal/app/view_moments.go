@@ -257,6 +257,9 @@ func (v *view) caseMoment(ctx context.Context, st casebook.Step) web.Moment {
 	case *intake.CaseNotedV1:
 		set("case_noted", name(d.By))
 		words(st.Text)
+	case *intake.ErasedV1:
+		m.Side = "system"
+		set("case_erased")
 	default:
 		set(fmt.Sprint(st.Data.EventType()))
 	}

@@ -15,6 +15,23 @@ type searchView struct{ *view }
 const hitsPerPage = 20
 
 func (v searchView) Find(ctx context.Context, who web.Viewer, q web.Query) (web.Found, error) {
+	s, ok := v.searchQuery(who, q)
+	if !ok {
+		return web.Found{}, nil
+	}
+	r, err := v.index.Search(ctx, s)
+	if err != nil {
+		return web.Found{}, err
+	}
+	out := web.Found{Total: r.Total, Took: r.Took, More: r.Total > (q.Page+1)*hitsPerPage, Lines: v.lineChoices(), Grids: v.gridChoices(), Lag: v.searchLag(ctx)}
+	for _, h := range r.Hits {
+		out.Hits = append(out.Hits, v.hit(ctx, h))
+	}
+	return out, nil
+}
+
+// searchQuery is what the pages' question asks of the index; false when this person may find nothing.
+func (v *view) searchQuery(who web.Viewer, q web.Query) (search.Query, bool) {
 	s := search.Query{Text: q.Text, From: q.From, To: q.To, Newest: q.Newest, Limit: hitsPerPage, Offset: q.Page * hitsPerPage}
 	if q.Kind != "" {
 		s.Kinds = []search.Kind{search.Kind(q.Kind)}
@@ -30,7 +47,7 @@ func (v searchView) Find(ctx context.Context, who web.Viewer, q web.Query) (web.
 	one(&s.Departments, q.Department)
 	if who.Role == users.GridWorker {
 		if len(who.Grids) == 0 {
-			return web.Found{}, nil
+			return s, false
 		}
 		s.Grids = who.Grids
 	}
@@ -38,15 +55,7 @@ func (v searchView) Find(ctx context.Context, who web.Viewer, q web.Query) (web.
 		yes := true
 		s.HasCallback = &yes
 	}
-	r, err := v.index.Search(ctx, s)
-	if err != nil {
-		return web.Found{}, err
-	}
-	out := web.Found{Total: r.Total, Took: r.Took, More: r.Total > (q.Page+1)*hitsPerPage, Lines: v.lineChoices(), Grids: v.gridChoices(), Lag: v.searchLag(ctx)}
-	for _, h := range r.Hits {
-		out.Hits = append(out.Hits, v.hit(ctx, h))
-	}
-	return out, nil
+	return s, true
 }
 
 func one[T ~string](list *[]T, v T) {

@@ -29,16 +29,8 @@ func (v unreturnedView) People(ctx context.Context, f web.UnreturnedFilter) (web
 	}
 	out.Total, out.Overdue, out.Calling = int(sum.Owed), int(sum.Overdue), int(sum.InHand)
 	out.Waiting = int(sum.DueSoon + sum.Later)
-	filter := books.UnreturnedFilter{Line: f.Line, Cause: f.Cause, Limit: 500}
-	if f.Who != "" && f.Who != "nobody" {
-		filter.Operator = intake.UserID(f.Who)
-	}
-	if f.Under > 0 {
-		filter.From = now.Add(-f.Under)
-	}
-	if f.Over > 0 {
-		filter.To = now.Add(-f.Over)
-	}
+	filter := v.unreturnedQuery(f, now)
+	filter.Limit = 500
 	list, err := v.books.Unreturned(ctx, filter)
 	if err != nil {
 		return out, err
@@ -63,6 +55,21 @@ func (v unreturnedView) People(ctx context.Context, f web.UnreturnedFilter) (web
 		out.Cleared = append(out.Cleared, v.cleared(ctx, c))
 	}
 	return out, v.lostToday(ctx, &out, now)
+}
+
+// unreturnedQuery is what a filter of the pages asks of the books.
+func (v *view) unreturnedQuery(f web.UnreturnedFilter, now time.Time) books.UnreturnedFilter {
+	q := books.UnreturnedFilter{Line: f.Line, Cause: f.Cause}
+	if f.Who != "" && f.Who != "nobody" {
+		q.Operator = intake.UserID(f.Who)
+	}
+	if f.Under > 0 {
+		q.From = now.Add(-f.Under)
+	}
+	if f.Over > 0 {
+		q.To = now.Add(-f.Over)
+	}
+	return q
 }
 
 func (v unreturnedView) lostToday(ctx context.Context, out *web.Owed, now time.Time) error {

@@ -44,7 +44,7 @@ func load() (names, urls map[string]*asset) {
 		a := &asset{"/assets/" + strings.TrimSuffix(name, ext) + "." + hex.EncodeToString(sum[:6]) + ext, kind, body}
 		names[name], urls[a.url] = a, a
 	}
-	add("app.css", "text/css; charset=utf-8", "tokens.css", "screens.css")
+	add("app.css", "text/css; charset=utf-8", "tokens.css", "screens.css", "super.css")
 	add("resident.css", "text/css; charset=utf-8", "tokens.css", "resident.css")
 	add("sprite.svg", "image/svg+xml", "sprite.svg")
 	add("desk.css", "text/css; charset=utf-8", "desk.css")
