@@ -1,0 +1,132 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"yingda/intake/stream"
+	"yingda/intake/stream/sqllog"
+	"yingda/internal/store"
+)
+
+// letters are dead letters in memory.
+type letters struct {
+	stream.DeadLetters
+	put  []stream.Letter
+	fail error
+}
+
+func (l *letters) Put(_ context.Context, letter stream.Letter) error {
+	if l.fail == nil {
+		l.put = append(l.put, letter)
+	}
+	return l.fail
+}
+
+func batch(list ...string) (records []stream.Record) {
+	for _, s := range list {
+		var r stream.Record
+		if _, err := fmt.Sscanf(s, "%d/%d", &r.Partition, &r.Offset); err != nil {
+			panic(err)
+		}
+		records = append(records, r)
+	}
+	return records
+}
+
+// Whatever the order in which two nodes bring what they have, each record has one effect.
+func TestFenced(t *testing.T) {
+	ctx := t.Context()
+	db, err := store.Open(ctx, filepath.Join(t.TempDir(), "t.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var applied []string
+	var fail error
+	apply := fenced(db, "books", func(_ context.Context, _ *store.Tx, records []stream.Record) error {
+		if fail != nil {
+			return fail
+		}
+		for _, r := range records {
+			applied = append(applied, fmt.Sprintf("%d/%d", r.Partition, r.Offset))
+		}
+		return nil
+	})
+	test := func(want []string, records ...string) {
+		t.Helper()
+		applied = nil
+		if err := apply(ctx, batch(records...)); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(applied, want) {
+			t.Errorf("%v had the effect %v, want %v", records, applied, want)
+		}
+	}
+	test([]string{"3/0", "3/1", "7/0"}, "3/0", "3/1", "7/0")
+	test([]string{"3/2"}, "3/1", "3/2")        // the new owner began where the old one had committed
+	test(nil, "3/0", "3/1", "3/2")             // the old one comes too late
+	test([]string{"7/1"}, "3/2", "7/0", "7/1") // and so for each partition
+	test([]string{"3/5"}, "3/5", "3/5")        // offsets may have gaps; the same twice is once
+	test([]string{"0/9"}, "0/9", "3/4", "0/9") // never back
+	fail = errors.New("no")
+	if err := apply(ctx, batch("3/6")); !errors.Is(err, fail) {
+		t.Errorf("%v", err)
+	}
+	fail = nil
+	test([]string{"3/6"}, "3/6") // what failed is not behind us
+	at, err := db.Positions(ctx, "books")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(at, func(a, b stream.Position) int { return int(a.Partition - b.Partition) })
+	if want := []stream.Position{{Offset: 9}, {Partition: 3, Offset: 6}, {Partition: 7, Offset: 1}}; !slices.Equal(at, want) {
+		t.Errorf("positions %v, want %v", at, want)
+	}
+	emptied := false
+	err = replay(ctx, db, []stream.Position{{Offset: -1}, {Partition: 3, Offset: 4}}, "books", func(context.Context, *store.Tx) error { emptied = true; return nil })
+	if err != nil || !emptied {
+		t.Fatalf("%v, emptied %v", err, emptied)
+	}
+	test([]string{"0/0", "3/5", "3/6"}, "0/0", "3/4", "3/5", "3/6", "7/1")
+}
+
+func TestAside(t *testing.T) {
+	dead := &letters{}
+	passed := 0
+	apply := aside(dead, "search", "yingda.intake.v1", func(_ context.Context, records []stream.Record) error { passed += len(records); return nil })
+	bad := stream.Record{Position: stream.Position{Partition: 2, Offset: 5}, Raw: []byte("rubbish"), Err: errors.New("no event")}
+	if err := apply(t.Context(), []stream.Record{{}, bad, {}}); err != nil || passed != 3 {
+		t.Fatalf("%v, %d passed", err, passed)
+	}
+	want := stream.Letter{Consumer: "search", Source: "yingda.intake.v1", Position: bad.Position, Raw: bad.Raw, Reason: "no event", Attempts: 1}
+	if len(dead.put) != 1 || fmt.Sprint(dead.put[0]) != fmt.Sprint(want) {
+		t.Errorf("%+v", dead.put)
+	}
+	dead.fail = errors.New("full")
+	if err := apply(t.Context(), []stream.Record{bad}); !errors.Is(err, dead.fail) || passed != 3 {
+		t.Errorf("what could not be put aside was passed over: %v", err)
+	}
+}
+
+func TestOutboxLevel(t *testing.T) {
+	c := OutboxConfig{Budget: 100}
+	test := func(used, free int64, want outboxLevel) {
+		t.Helper()
+		if got := c.level(sqllog.Usage{Used: used, Free: free}); got != want {
+			t.Errorf("%d used, %d free: %s, want %s", used, free, got, want)
+		}
+	}
+	test(0, 1000, outboxRoomy)
+	test(49, 1000, outboxRoomy)
+	test(50, 1000, outboxHalf)
+	test(99, 1000, outboxHalf)
+	test(100, 1000, outboxFull)
+	test(10, 40, outboxHalf) // the disk cannot give what the budget promises
+	test(10, 60, outboxRoomy)
+	test(10, -1, outboxRoomy) // where nobody knows
+}
