@@ -173,6 +173,7 @@ func (s *Server) routes() {
 	s.mux = http.NewServeMux()
 	config := huma.DefaultConfig(strings.TrimSpace(s.config.Office+" 诉求提交接口 / submissions"), "1.0.0")
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", "" // we serve them, without anybody's network
+	config.CreateHooks = nil                                             // no $schema member in what we send
 	config.Info.Description = apiText
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"key": {Type: "http", Scheme: "bearer", Description: "Key of an app, ydt_…: yingda token create --role app"}}
 	api := humago.New(s.mux, config)
@@ -184,7 +185,7 @@ func (s *Server) routes() {
 		})
 	}
 	schema := func(v any) *huma.Schema {
-		return huma.SchemaFromType(config.Components.Schemas, reflect.TypeOf(v))
+		return config.Components.Schemas.Schema(reflect.TypeOf(v), true, "")
 	}
 	json := func(description string, v any) *huma.Response {
 		return &huma.Response{Description: description, Content: map[string]*huma.MediaType{"application/json": {Schema: schema(v)}}}
@@ -212,6 +213,9 @@ func (s *Server) routes() {
 		Responses: map[string]*huma.Response{"200": json("How it stands.", StatusBody{}), "404": problem("No such receipt, or not with these digits: the same answer for both."), "429": problem("Too many wrong tries.")}}, s.getStatus)
 	add(&huma.Operation{OperationID: "services", Method: "GET", Path: "/api/v1/services", Summary: "Kinds of matter", Tags: []string{"submissions"},
 		Responses: map[string]*huma.Response{"200": json("The categories of the office.", ServicesBody{})}}, s.getServices)
+	for _, one := range config.Components.Schemas.Map() {
+		one.AdditionalProperties = nil // fields are added within a version; a client lets those pass that it does not know
+	}
 	s.docsRoutes(api.OpenAPI())
 	s.open311Routes()
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

@@ -26,6 +26,7 @@ import (
 	"yingda/intake/wire"
 	"yingda/internal/pii"
 	"yingda/internal/store"
+	"yingda/internal/store/storetest"
 	"yingda/internal/users"
 )
 
@@ -50,6 +51,7 @@ func (c *clock) add(d time.Duration) {
 type office struct {
 	testing.TB
 	dir    string
+	tables string // address of the database
 	clock  *clock
 	log    *sqllog.Log
 	db     *store.DB
@@ -85,6 +87,7 @@ var services = []Service{
 func open(t testing.TB, change ...func(*Config)) *office {
 	t.Helper()
 	o := &office{TB: t, dir: t.TempDir(), clock: &clock{at: time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC)}, logs: &lockedBuffer{}, alarms: make(chan Alarm, 10)}
+	o.tables = storetest.Address(t, filepath.Join(o.dir, "y.db"))
 	o.start(change...)
 	t.Cleanup(o.stop)
 	secret, tok, err := o.users.MakeToken(t.Context(), "枫桥 app", users.App, time.Time{}, "")
@@ -100,7 +103,7 @@ func (o *office) start(change ...func(*Config)) {
 	ctx := context.Background()
 	codec := wire.New(month{})
 	var err error
-	if o.db, err = store.Open(ctx, filepath.Join(o.dir, "y.db")); err != nil {
+	if o.db, err = store.Open(ctx, o.tables); err != nil {
 		o.Fatal(err)
 	}
 	o.db.UseEncoder(codec)
@@ -276,6 +279,7 @@ func (o *office) apply(records ...stream.Record) {
 	if err := o.db.Tx(context.Background(), func(tx *store.Tx) error { return o.server.Apply(context.Background(), tx, records) }); err != nil {
 		o.Fatal(err)
 	}
+	o.server.Wake()
 }
 
 func TestSubmission(t *testing.T) {

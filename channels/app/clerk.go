@@ -161,8 +161,13 @@ func (c *clerk) transact(batch []*slip) {
 	defer cancel()
 	held := make([]claim, len(batch))
 	err := c.s.config.DB.Tx(ctx, func(tx *store.Tx) (err error) {
+		insert, err := tx.Prepare(ctx, insertClaim)
+		if err != nil {
+			return err
+		}
+		defer insert.Close()
 		for i, p := range batch {
-			if held[i], err = c.put(ctx, tx, p.claim, p.raw); err != nil {
+			if held[i], err = c.put(ctx, tx, insert, p.claim, p.raw); err != nil {
 				return err
 			}
 		}
@@ -186,13 +191,13 @@ const insertClaim = `INSERT INTO app_submissions (contact, key, body, receipt, c
 	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 
 // put writes one claim. Where its key is taken, the claim that has it is given, unless that has expired.
-func (c *clerk) put(ctx context.Context, tx *store.Tx, mine claim, raw string) (claim, error) {
+func (c *clerk) put(ctx context.Context, tx *store.Tx, insert *store.Stmt, mine claim, raw string) (claim, error) {
 	for range 50 {
 		var receipt any
 		if mine.receipt != "" {
 			receipt = mine.receipt
 		}
-		done, err := tx.ExecContext(ctx, insertClaim, string(mine.contact), mine.key, mine.body, receipt, mine.code, mine.token, mine.origin, string(mine.line), mine.category,
+		done, err := insert.ExecContext(ctx, string(mine.contact), mine.key, mine.body, receipt, mine.code, mine.token, mine.origin, string(mine.line), mine.category,
 			string(mine.outcome), mine.reason, mine.epoch, store.Millis(mine.at), string(mine.state), store.Millis(mine.changed), mine.photos, raw)
 		if err != nil {
 			return claim{}, err

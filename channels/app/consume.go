@@ -39,40 +39,37 @@ func caseOf(_ context.Context, scan func(...any) error) (kase, error) {
 // Apply is the consumer, inside the caller's transaction: it notes that submissions are in the stream, follows their cases, and lays down
 // the webhooks that tell their apps. An event that comes again does nothing.
 func (s *Server) Apply(ctx context.Context, tx *store.Tx, records []stream.Record) error {
-	told := false
 	for _, r := range records {
 		if r.Err != nil || r.Event.Data == nil {
 			continue
 		}
-		more, err := s.apply(ctx, tx, r.Event)
-		if err != nil {
+		if err := s.apply(ctx, tx, r.Event); err != nil {
 			return fmt.Errorf("app: apply %s: %w", r.Event.ID(), err)
 		}
-		told = told || more
-	}
-	if told {
-		s.courier.ring()
 	}
 	return nil
 }
 
-func (s *Server) apply(ctx context.Context, tx *store.Tx, e intake.Event) (told bool, err error) {
+// Wake sends what webhooks are due; to be called after each batch of Apply is committed. Without it they go two seconds later. It never waits.
+func (s *Server) Wake() { s.courier.ring() }
+
+func (s *Server) apply(ctx context.Context, tx *store.Tx, e intake.Event) error {
 	switch e.Subject.Kind() {
 	case "contact":
 		switch d := e.Data.(type) {
 		case *intake.OfferedV1:
 			if d.Channel != intake.App {
-				return false, nil
+				return nil
 			}
-			_, err = tx.ExecContext(ctx, "UPDATE app_submissions SET seen = 1 WHERE contact = ?", e.Subject.ID())
-			return false, err
+			_, err := tx.ExecContext(ctx, "UPDATE app_submissions SET seen = 1 WHERE contact = ?", e.Subject.ID())
+			return err
 		case *intake.ErasedV1:
-			return false, s.erase(ctx, tx, e.Contact())
+			return s.erase(ctx, tx, e.Contact())
 		}
 	case "case":
 		return s.caseEvent(ctx, tx, e)
 	}
-	return false, nil
+	return nil
 }
 
 // erase forgets what a person said; that they handed something in, and how it went, stays.
@@ -90,15 +87,15 @@ func (s *Server) erase(ctx context.Context, tx *store.Tx, id intake.ContactID) e
 }
 
 // caseEvent folds one event of a case whose contacts are, or become, submissions of ours.
-func (s *Server) caseEvent(ctx context.Context, tx *store.Tx, e intake.Event) (told bool, err error) {
+func (s *Server) caseEvent(ctx context.Context, tx *store.Tx, e intake.Event) error {
 	id := intake.CaseID(e.Subject.ID())
 	k, err := caseOf(ctx, tx.QueryRowContext(ctx, caseColumns+"WHERE id = ?", string(id)).Scan)
 	known := err == nil
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return false, err
+		return err
 	}
 	if known && e.Sequence <= k.sequence {
-		return false, nil
+		return nil
 	}
 	k.id = id
 	var join []intake.ContactID
@@ -111,16 +108,16 @@ func (s *Server) caseEvent(ctx context.Context, tx *store.Tx, e intake.Event) (t
 	for _, c := range join {
 		done, err := tx.ExecContext(ctx, "UPDATE app_submissions SET case_id = ? WHERE contact = ? AND case_id = ''", string(id), string(c))
 		if err != nil {
-			return false, err
+			return err
 		}
 		n, err := done.RowsAffected()
 		if err != nil {
-			return false, err
+			return err
 		}
 		known = known || n > 0
 	}
 	if _, opened := e.Data.(*intake.CaseOpenedV1); !known && !opened {
-		return false, nil
+		return nil
 	}
 	what := k.fold(e)
 	k.sequence, k.changed = e.Sequence, e.Time
@@ -128,33 +125,31 @@ func (s *Server) caseEvent(ctx context.Context, tx *store.Tx, e intake.Event) (t
 		ON CONFLICT (id) DO UPDATE SET sequence = excluded.sequence, state = excluded.state, grid = excluded.grid, department = excluded.department, deadline = excluded.deadline,
 		result = excluded.result, answer = excluded.answer, changed = excluded.changed`, string(k.id), int64(k.sequence), string(k.state), string(k.grid), k.department,
 		store.Millis(k.deadline), k.result, k.answer, store.Millis(k.changed)); err != nil {
-		return false, err
+		return err
 	}
 	if what == "" {
-		return false, nil
+		return nil
 	}
 	list, err := s.concerned(ctx, tx, k.id)
 	if err != nil {
-		return false, err
+		return err
 	}
 	for _, c := range list {
 		if len(join) > 0 && !contains(join, c.contact) { // somebody else joined; nothing changed for this one
 			continue
 		}
 		if _, err := tx.ExecContext(ctx, "UPDATE app_submissions SET state = ?, changed = ? WHERE contact = ?", string(k.state), store.Millis(e.Time), string(c.contact)); err != nil {
-			return false, err
+			return err
 		}
 		if _, err := tx.ExecContext(ctx, "INSERT INTO app_steps (contact, subject, sequence, at, what) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
 			string(c.contact), string(e.Subject), int64(e.Sequence), store.Millis(e.Time), what); err != nil {
-			return false, err
+			return err
 		}
-		more, err := s.tell(ctx, tx, c, k, e, what)
-		if err != nil {
-			return false, err
+		if err := s.tell(ctx, tx, c, k, e, what); err != nil {
+			return err
 		}
-		told = told || more
 	}
-	return told, nil
+	return nil
 }
 
 // fold takes one event in and says what step it is for whoever asks; "" for none.
@@ -247,17 +242,17 @@ type newsData struct {
 }
 
 // tell lays down a webhook, if the app that handed it in has one. Its id comes from the event, so the same event again is the same webhook.
-func (s *Server) tell(ctx context.Context, tx *store.Tx, c claim, k kase, e intake.Event, what string) (bool, error) {
+func (s *Server) tell(ctx context.Context, tx *store.Tx, c claim, k kase, e intake.Event, what string) error {
 	if c.token == "" {
-		return false, nil
+		return nil
 	}
 	var hook string
 	err := tx.QueryRowContext(ctx, "SELECT hook FROM app_keys WHERE token = ?", c.token).Scan(&hook)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && hook == "" {
-		return false, nil
+		return nil
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
 	n := news{"submission.changed", e.Time.UTC().Format(stamp), newsData{ID: c.contact, Receipt: grouped(c.receipt), State: k.state, What: what, Case: k.id,
 		Sequence: e.Sequence.String(), Department: k.department, Result: k.result}}
@@ -266,13 +261,13 @@ func (s *Server) tell(ctx context.Context, tx *store.Tx, c claim, k kase, e inta
 	}
 	body, err := json.Marshal(n)
 	if err != nil {
-		return false, err
+		return err
 	}
 	now := store.Millis(s.now())
 	_, err = tx.ExecContext(ctx, `INSERT INTO app_hooks (id, token, contact, at, due, tries, state, done, body)
 		VALUES (?, ?, ?, ?, ?, 0, 0, 0, ?) ON CONFLICT (id) DO NOTHING`,
 		"msg_"+digest("hook", string(c.contact), e.ID()), c.token, string(c.contact), now, now, string(body))
-	return err == nil, err
+	return err
 }
 
 // stamp is how times are written.

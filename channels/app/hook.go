@@ -32,7 +32,7 @@ const (
 	hookAtOnce   = 8               // webhooks under way at a time, of one app never more than one
 	hookOverlap  = 24 * time.Hour  // after a new secret, the old one signs too
 	hookBreath   = 5 * time.Minute // how long the others of an app wait after one has failed, at most
-	hookLook     = time.Minute     // the courier looks at the table at least that often
+	hookLook     = 2 * time.Second // the courier looks at the table at least that often
 )
 
 func hookSecret(token string, version int) string {

@@ -20,16 +20,26 @@ const (
 	defaultPerDay    = 100_000
 )
 
+// Check says what is wrong with limits and webhook, before there is a token.
+func (k Key) Check() error {
+	if k.PerMinute < 0 || k.PerDay < 0 {
+		return errors.New("app: limits are not negative")
+	}
+	if k.Webhook == "" {
+		return nil
+	}
+	_, err := hookURL(k.Webhook)
+	return err
+}
+
 // SaveKey sets limits and webhook of a token. When the webhook's URL is new its secret is given, and not again. Errors name what is wrong with
 // the URL; whether its address may be reached is seen when it is used.
 func SaveKey(ctx context.Context, db *store.DB, k Key, now time.Time) (secret string, err error) {
-	if k.Webhook != "" {
-		if _, err := hookURL(k.Webhook); err != nil {
-			return "", err
-		}
+	if k.Token == "" {
+		return "", errors.New("app: whose limits? a token is needed")
 	}
-	if k.Token == "" || k.PerMinute < 0 || k.PerDay < 0 {
-		return "", errors.New("app: a key needs its token, and limits are not negative")
+	if err := k.Check(); err != nil {
+		return "", err
 	}
 	have, version, err := keyOf(ctx, db, k.Token)
 	if err != nil {
@@ -131,7 +141,7 @@ func (s *Server) admit(ctx context.Context, secret string) (visitor, error) {
 	case !t.May(users.Submit):
 		return visitor{}, errWrongKey
 	}
-	k, _, err := keyOf(ctx, s.config.DB, t.ID)
+	k, err := s.limits.key(ctx, s.config.DB, t.ID, s.now())
 	return visitor{t, k}, err
 }
 
@@ -140,8 +150,37 @@ type limits struct {
 	load func(ctx context.Context, token string, since time.Time) (int, error)
 	zone *time.Location
 
-	mu sync.Mutex
-	m  map[string]*count
+	mu   sync.Mutex
+	m    map[string]*count
+	keys map[string]known
+}
+
+// known is what a key may do, as it was a moment ago. That the token itself is good is asked each time.
+type known struct {
+	key Key
+	at  time.Time
+}
+
+const knownFor = 3 * time.Second
+
+func (l *limits) key(ctx context.Context, db *store.DB, token string, now time.Time) (Key, error) {
+	l.mu.Lock()
+	have, ok := l.keys[token]
+	l.mu.Unlock()
+	if age := now.Sub(have.at); ok && age >= 0 && age < knownFor {
+		return have.key, nil
+	}
+	k, _, err := keyOf(ctx, db, token)
+	if err != nil {
+		return Key{}, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.keys == nil {
+		l.keys = map[string]known{}
+	}
+	l.keys[token] = known{k, now}
+	return k, nil
 }
 
 type count struct {

@@ -618,7 +618,7 @@ func (s *Server) reader(w http.ResponseWriter, r *http.Request) (token string, o
 
 const claimsWithCase = `SELECT s.contact, COALESCE(s.key, ''), s.body, COALESCE(s.receipt, ''), s.code, s.token, s.origin, s.line, s.category, s.outcome, s.reason, s.epoch, s.at, s.seen, s.state,
 	s.case_id, s.changed, s.photos, s.data, COALESCE(c.department, ''), COALESCE(c.deadline, 0), COALESCE(c.result, ''), COALESCE(c.answer, '')
-	FROM app_submissions s LEFT JOIN app_cases c ON c.id = s.case_id WHERE s.outcome = 'accepted' AND s.origin <> 'page' `
+	FROM app_submissions s LEFT JOIN app_cases c ON c.id = s.case_id WHERE s.outcome = 'accepted' AND s.token <> '' `
 
 // list311 reads submissions for a reader; "" sees what may be shown to anybody.
 func (s *Server) list311(r *http.Request, token, where string, args ...any) ([]any, error) {
@@ -756,6 +756,8 @@ func (s *Server) requests311(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	more, with := s.mayRead(token)
+	where.WriteString(" AND (s.seen = 1 OR s.at > ?)") // what a crash kept out of the stream is not there until it is
+	args = append(args, store.Millis(s.now().Add(-time.Minute)))
 	where.WriteString(more + " ORDER BY s.at DESC, s.contact DESC LIMIT ? OFFSET ?")
 	args = append(append(args, with...), size, (page-1)*size)
 	list, err := s.list311(r, token, where.String(), args...)
@@ -828,7 +830,7 @@ func (s *Server) request311(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) token311(w http.ResponseWriter, r *http.Request) {
 	var id string
-	err := s.config.DB.QueryRow(r.Context(), "SELECT contact FROM app_submissions WHERE contact = ? AND outcome = 'accepted' AND origin <> 'page'", base(r)).Scan(&id)
+	err := s.config.DB.QueryRow(r.Context(), "SELECT contact FROM app_submissions WHERE contact = ? AND outcome = 'accepted' AND token <> ''", base(r)).Scan(&id)
 	if err != nil {
 		fail311(w, formatOf(r), 404, "token was not found")
 		return

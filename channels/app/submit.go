@@ -69,8 +69,8 @@ func (s *Server) submit(ctx context.Context, sub Submission, already []Field) (R
 	}
 	defer leave()
 
-	if len(fields) == 0 {
-		// Known already? Then the pictures, which are dear, need not be looked at again.
+	if len(fields) == 0 && len(held) > 0 {
+		// Known already? Then the pictures, which are dear, need not be looked at again. (Without pictures the clerk finds out.)
 		if have, err := s.claimOf(ctx, key); err == nil {
 			return s.again(ctx, have, body)
 		} else if !errors.Is(err, ErrNotFound) {

@@ -16,11 +16,24 @@ import (
 func tokenCmd() *cobra.Command {
 	var role, name string
 	var days int
+	var key app.AppKey
 	create := &cobra.Command{Use: "create --role ROLE", Short: "make an API token; it is shown once", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		if role == "" {
 			return fmt.Errorf("%w: whose rights shall it have? --role auditor, supervisor or administrator", errUsage)
 		}
 		return withStore(cmd, func(ctx context.Context, s *app.Store) error {
+			if role == "app" {
+				secret, hook, err := s.MakeAppToken(ctx, name, time.Duration(days)*24*time.Hour, key)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), secret)
+				if hook != "" {
+					fmt.Fprintln(cmd.ErrOrStderr(), "The webhook is signed with this secret, shown only here:")
+					fmt.Fprintln(cmd.OutOrStdout(), hook)
+				}
+				return nil
+			}
 			secret, err := s.MakeToken(ctx, name, role, time.Duration(days)*24*time.Hour)
 			if err != nil {
 				return err
@@ -29,9 +42,13 @@ func tokenCmd() *cobra.Command {
 			return nil
 		})
 	}}
-	create.Flags().StringVar(&role, "role", "", "auditor, supervisor, administrator …")
+	create.Flags().StringVar(&role, "role", "", "auditor, supervisor, administrator …; app: hands in submissions")
 	create.Flags().StringVar(&name, "name", "command line", "what it is for")
 	create.Flags().IntVar(&days, "days", 365, "how long it is good for")
+	create.Flags().IntVar(&key.PerMinute, "per-minute", 0, "app: submissions a minute; 0: 600")
+	create.Flags().IntVar(&key.PerDay, "per-day", 0, "app: submissions a day; 0: 100000")
+	create.Flags().StringVar((*string)(&key.Line), "line", "", "app: key of the line its submissions belong to; empty: the first")
+	create.Flags().StringVar(&key.Webhook, "webhook", "", "app: URL that is told when a submission moves on")
 	cmd := &cobra.Command{Use: "token", Short: "API tokens"}
 	cmd.AddCommand(create)
 	return cmd

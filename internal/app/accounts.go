@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
 	"time"
 
+	door "yingda/channels/app"
 	"yingda/intake"
 	"yingda/internal/lines"
 	"yingda/internal/users"
@@ -32,14 +34,37 @@ var ErrArgument = errors.New("not so")
 // MakeToken makes an API token; the secret is given once.
 func (s *Store) MakeToken(ctx context.Context, name, role string, good time.Duration) (string, error) {
 	r := users.Role(role)
-	if !r.Valid() {
-		return "", fmt.Errorf("%w: %q is no role: one of %s", ErrArgument, role, roleList())
+	if !slices.Contains(users.TokenRoles(), r) {
+		return "", fmt.Errorf("%w: %q is no role: one of %s, %s", ErrArgument, role, roleList(), users.App)
 	}
 	secret, t, err := s.users.MakeToken(ctx, name, r, s.now().Add(good), "")
 	if err != nil {
 		return "", err
 	}
 	return secret, s.wrote(ctx, "account", t.ID, &intake.AccountChangedV1{Token: t.ID, What: intake.TokenMade, Role: role})
+}
+
+// AppKey is what a token of role app may do and where its webhook goes.
+type AppKey = door.Key
+
+// MakeAppToken makes a token for an app that hands in submissions, with its limits and its webhook. Both secrets are given once; that of the webhook
+// is "" without one.
+func (s *Store) MakeAppToken(ctx context.Context, name string, good time.Duration, k AppKey) (secret, hook string, err error) {
+	if err := k.Check(); err != nil {
+		return "", "", fmt.Errorf("%w: %w", ErrArgument, err)
+	}
+	if k.Line != "" {
+		if _, err := s.ledger.Get(ctx, k.Line); err != nil {
+			return "", "", fmt.Errorf("%w: there is no line %q; yingda lines names them", ErrArgument, k.Line)
+		}
+	}
+	secret, t, err := s.users.MakeToken(ctx, name, users.App, s.now().Add(good), "")
+	if err != nil {
+		return "", "", err
+	}
+	k.Token = t.ID
+	hook, err = door.SaveKey(ctx, s.DB, k, s.now())
+	return secret, hook, err
 }
 
 func roleList() string {
