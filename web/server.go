@@ -260,6 +260,16 @@ func (s *Server) guard(rt route) http.Handler {
 	})
 }
 
+// Who is signed in, by the request's cookie: for what is served beside the pages, such as a WebSocket. Looking keeps no session alive.
+func (s *Server) Who(r *http.Request) (users.Session, bool) {
+	c, err := r.Cookie(s.cookieName())
+	if err != nil {
+		return users.Session{}, false
+	}
+	session, err := s.c.Users.Session(r.Context(), c.Value, true)
+	return session, err == nil && session.ID != "" && !session.Wall && !session.MustChange
+}
+
 // viewer is who acts, as an Office wants it.
 func (v *visit) viewer() Viewer {
 	return Viewer{ID: v.s.ID, Name: v.s.Name, Role: v.s.Role, Grids: v.s.Grids}

@@ -28,6 +28,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	door "yingda/channels/app"
+	"yingda/channels/chat"
+	"yingda/channels/webchat"
 	"yingda/intake"
 	"yingda/intake/books"
 	"yingda/intake/queue"
@@ -64,7 +66,8 @@ type App struct {
 	writer   *writer
 	web      *web.Server
 	door     *door.Server
-	talks    web.ResidentChats // nil until chats are taken
+	talks    *webchat.Server
+	talkers  *chat.Board
 	http     *http.Server
 	httpAt   net.Addr
 	metrics  *prometheus.Registry
@@ -125,6 +128,9 @@ func Start(ctx context.Context, c Config, o Options) (a *App, err error) {
 	if err := a.openDoor(run); err != nil {
 		return a, err
 	}
+	if err := a.openTalks(run); err != nil {
+		return a, err
+	}
 	a.startReaders(run)
 	a.wg.Go(func() { a.watch(run) })
 	if err := a.openControl(); err != nil {
@@ -162,8 +168,8 @@ func (a *App) settle(ctx context.Context) error {
 	if err := a.Log.Append(ctx, events...); err != nil {
 		return fmt.Errorf("write down what the last run left open: %w", err)
 	}
-	if len(open) > 0 {
-		a.log.Warn("contacts that the last run left open are now interrupted; their callers are owed a call", "count", len(open))
+	if n := len(events) - 1; n > 0 {
+		a.log.Warn("contacts that the last run left open are now interrupted; their callers are owed a call", "count", n)
 	}
 	return nil
 }
@@ -172,6 +178,9 @@ func (a *App) settle(ctx context.Context) error {
 func (a *App) interrupted(now time.Time, open []books.OpenContact) ([]intake.Event, error) {
 	var mine []switchboard.Open
 	for _, c := range open {
+		if c.Channel == intake.Chat {
+			continue // conversations go on, see openTalks
+		}
 		mine = append(mine, switchboard.Open{Contact: c.ID, PartitionKey: c.Key, Last: c.Newest, Arrived: c.Arrived, Answered: c.Answered})
 	}
 	events := a.board.Interrupted(now, mine)
@@ -191,11 +200,10 @@ func (a *App) interrupted(now time.Time, open []books.OpenContact) ([]intake.Eve
 func (a *App) openPhones(run context.Context) error {
 	c := a.Config
 	a.queue = queue.New(queue.Config{NewOffer: func() intake.OfferID { return intake.OfferID(newID()) }, Settings: queueSettings(c.Queue)})
-	a.writer = newWriter(a.Log, a.now, a.log, func(contact intake.ContactID, unwritten bool) {
-		a.loop.Send(telephony.Written{Contact: contact, Unwritten: unwritten})
-	})
+	a.writer = newWriter(a.Log, a.now, a.log)
+	a.talkers = chat.New(chat.Config{ID: c.switchboard(), Source: a.Source, Epoch: a.Epoch, NewOffer: func() intake.OfferID { return intake.OfferID(newID()) }})
 	a.desks = newDesks(a)
-	a.loop = loop.New[hallInput, hallEffect](&hall{a.queue, a.board}, a.do, loop.Config[hallInput]{Now: a.now, Logger: a.log, Panics: a.onPanic})
+	a.loop = loop.New[hallInput, hallEffect](&hall{a.queue, a.board, a.talkers}, a.do, loop.Config[hallInput]{Now: a.now, Logger: a.log, Panics: a.onPanic})
 	loopCtx, stop := context.WithCancel(run)
 	a.stopLoop = stop
 	go func() { defer close(a.loopDone); a.loop.Run(loopCtx) }()
@@ -278,10 +286,13 @@ func (a *App) phoneAccount(user string) (sip.Account, bool) {
 // do carries out what the machines want, on the loop's goroutine: everything it calls only takes note and returns.
 func (a *App) do(now time.Time, effects []hallEffect) {
 	var orders []telephony.Effect
+	var said []chat.Effect
 	for _, e := range effects {
 		switch e := e.(type) {
 		case telephony.Write:
-			a.writer.write(e.Events, e.Gate)
+			a.writer.write(e.Events, a.writtenCall(e.Gate))
+		case chat.Write:
+			a.writer.write(e.Events, a.writtenTalk(e))
 		case telephony.Tried:
 			a.tried(e)
 		case queue.StateChanged:
@@ -290,12 +301,34 @@ func (a *App) do(now time.Time, effects []hallEffect) {
 			a.log.Warn("operator let several calls ring in a row and is on a break", "operator", e.Operator, "count", e.Count)
 		case telephony.Effect:
 			orders = append(orders, e)
+		case chat.Effect:
+			said = append(said, e)
 		}
 	}
 	if len(orders) > 0 && a.sip != nil {
 		a.sip.Do(orders...)
 	}
+	if len(said) > 0 && a.talks != nil {
+		a.talks.Do(now, said...)
+	}
 	a.changes.tell()
+}
+
+// writtenCall and writtenTalk tell the machine that what it wrote is on disk, or not yet.
+func (a *App) writtenCall(gate intake.ContactID) func(bool) {
+	if gate == "" {
+		return nil
+	}
+	return func(unwritten bool) { a.loop.Send(telephony.Written{Contact: gate, Unwritten: unwritten}) }
+}
+
+func (a *App) writtenTalk(e chat.Write) func(bool) {
+	if e.Gate == "" {
+		return nil
+	}
+	return func(unwritten bool) {
+		a.loop.Send(chat.Written{Contact: e.Gate, Through: e.Through, Unwritten: unwritten})
+	}
 }
 
 // onPanic ends the one call whose input broke the machine.
@@ -356,7 +389,7 @@ func (a *App) Drain() {
 		return
 	}
 	a.sip.Drain()
-	a.loop.Send(telephony.Drain{})
+	a.loop.Send(drain{})
 }
 
 // Live says how many calls are under way.
@@ -397,6 +430,11 @@ func (a *App) Stop(ctx context.Context) error {
 	if a.http != nil {
 		shut, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		errs = append(errs, a.http.Shutdown(shut))
+		cancel()
+	}
+	if a.talks != nil {
+		end, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		errs = append(errs, a.talks.Close(end))
 		cancel()
 	}
 	if a.door != nil {
@@ -484,7 +522,7 @@ func (c *changes) tell() {
 }
 
 func queueSettings(q QueueConfig) queue.Settings {
-	return queue.Settings{Ring: q.RingTime, WrapUp: q.WrapUp, Misses: q.Misses, Strategy: queue.Strategy(q.Strategy), MaxWaiting: q.MaxQueue}
+	return queue.Settings{Ring: q.RingTime, WrapUp: q.WrapUp, Misses: q.Misses, Strategy: queue.Strategy(q.Strategy), MaxWaiting: q.MaxQueue, ChatsBesideCall: q.Beside}
 }
 
 func mediaAddress(c Config) (netip.Addr, error) {

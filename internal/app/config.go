@@ -110,6 +110,8 @@ type QueueConfig struct {
 	WrapUp   time.Duration `koanf:"wrap_up" doc:"time for writing after a call"`
 	Misses   int           `koanf:"misses" doc:"calls in a row an operator may let ring before a break with a notice"`
 	MaxWait  time.Duration `koanf:"max_wait" doc:"how long a caller may wait before we give up and promise a call; 0: for ever"`
+	Chats    int           `koanf:"chats" doc:"conversations an operator may have at once"`
+	Beside   int           `koanf:"chats_beside_call" doc:"of these beside a call; 0: none is offered to somebody who talks"`
 	MaxQueue int           `koanf:"max_queue" doc:"callers who may wait on one line; 0: no limit"`
 }
 
@@ -148,7 +150,7 @@ func Default() Config {
 		Media:  MediaConfig{PortMin: 20000, PortMax: 29999, Record: true},
 		Lines:  []LineConfig{{ID: "main", Name: "便民热线", Numbers: []string{"*"}, Number: "12345", Owner: "本单位", Hours: "24h"}},
 		Public: PublicConfig{Urgent: "有危险先打 110、119 或 120。"},
-		Queue:  QueueConfig{Strategy: "longest_idle", RingTime: 20 * time.Second, WrapUp: 15 * time.Second, Misses: 3, MaxWait: 10 * time.Minute, MaxQueue: 200},
+		Queue:  QueueConfig{Strategy: "longest_idle", RingTime: 20 * time.Second, WrapUp: 15 * time.Second, Misses: 3, MaxWait: 10 * time.Minute, MaxQueue: 200, Chats: 3, Beside: 1},
 		Books:  BooksConfig{Due: 4 * time.Hour, Tries: 3, ShortAbandon: 5 * time.Second},
 		Log:    LogConfig{Level: "info", Format: "text"},
 		Stream: StreamConfig{Limit: 500 * time.Millisecond, Memory: 200_000, Ballast: 64 << 20},

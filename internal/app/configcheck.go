@@ -84,6 +84,8 @@ func (c Config) check() []Problem {
 	p.want(c.Queue.WrapUp >= 0 && c.Queue.WrapUp <= time.Hour, "queue.wrap_up", "%s: 0s to 1h", c.Queue.WrapUp)
 	p.want(c.Queue.Misses >= 1, "queue.misses", "%d: at least 1", c.Queue.Misses)
 	p.want(c.Queue.MaxWait >= 0, "queue.max_wait", "%s: 0s (for ever) or more", c.Queue.MaxWait)
+	p.want(c.Queue.Chats >= 0 && c.Queue.Chats <= 20, "queue.chats", "%d: 0 (an office without chat) to 20", c.Queue.Chats)
+	p.want(c.Queue.Beside >= 0 && c.Queue.Beside <= c.Queue.Chats, "queue.chats_beside_call", "%d: 0 to queue.chats", c.Queue.Beside)
 	p.want(c.Queue.MaxQueue >= 0, "queue.max_queue", "%d: 0 (no limit) or more", c.Queue.MaxQueue)
 	p.want(c.Books.Due > 0, "books.due", "%s: more than 0", c.Books.Due)
 	p.want(c.Books.Tries >= 1, "books.tries", "%d: at least 1", c.Books.Tries)

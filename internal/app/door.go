@@ -35,12 +35,8 @@ func (a *App) openDoor(ctx context.Context) (err error) {
 }
 
 func (a *App) hasLine(id intake.LineID) bool {
-	for _, l := range *a.lines.Load() {
-		if l.ID == id && !l.Retired {
-			return true
-		}
-	}
-	return false
+	_, ok := a.lineByID(id)
+	return ok
 }
 
 // services are the kinds of matter that people may name: the categories of the rules in force.

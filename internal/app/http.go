@@ -29,6 +29,8 @@ func (a *App) openHTTP() error {
 	for _, p := range door.Patterns() {
 		mux.Handle(p, a.door)
 	}
+	mux.Handle("/chat/", a.talks.Residents())
+	mux.Handle("/desk/chat/", a.talks.Desk())
 	mux.Handle("/", a.web)
 	listener, err := net.Listen("tcp", c.HTTP.Listen)
 	if err != nil {

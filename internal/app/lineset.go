@@ -78,6 +78,7 @@ func (a *App) loadLines(ctx context.Context) error {
 		}
 	}
 	a.loop.Send(set)
+	a.loop.Send(a.talkLines(list))
 	a.changes.tell()
 	return nil
 }

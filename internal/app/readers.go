@@ -49,7 +49,7 @@ func (a *App) startReaders(run context.Context) {
 	handedIn := &consumer{name: door.Group, log: a.Log, slog: a.log, after: a.changes.tell,
 		from:  func(ctx context.Context) ([]stream.Position, error) { return a.DB.Positions(ctx, door.Group) },
 		apply: inTx(a.DB, door.Group, a.door.Apply)}
-	a.readers = []*consumer{a.booksConsumer(), find, cases, handedIn}
+	a.readers = []*consumer{a.booksConsumer(), find, cases, handedIn, a.talksConsumer()}
 	for _, r := range a.readers {
 		a.wg.Go(func() { r.run(run) })
 	}
@@ -116,6 +116,9 @@ func (a *App) onDegraded(s sqllog.State) {
 	before := a.degraded.Swap(&s)
 	if s.Degraded && (before == nil || !before.Degraded) {
 		a.log.Error("the log does not write; calls go on, events wait in memory", "since", s.Since, "err", s.Err)
+	}
+	if !s.Degraded && s.Waiting == 0 && a.writer != nil {
+		a.writer.safe()
 	}
 	if !s.Degraded && before != nil && before.Degraded {
 		a.log.Warn("the log writes again", "was_away_since", before.Since)

@@ -27,7 +27,7 @@ func (a *App) office() web.Office {
 	return web.Office{Board: boardView{v}, Unreturned: unreturnedView{v}, Contacts: contactsView{v}, Search: searchView{v}, Cases: casesView{v}, Lines: linesView{v},
 		Desk: deskView{v}, Callbacks: callbackDeeds{v}, CaseDeeds: caseDeeds{v}, Reveals: revealDeeds{v}, Recordings: recordingsView{v}, Ledger: ledgerView{v}, Live: a.changes,
 		History: historyView{v}, Team: teamView{v}, Trail: trailView{v}, Lists: listsView{v},
-		Residents: residentsView{v}, Worker: workerView{v}}
+		Residents: residentsView{v}, ResidentChats: residentChats{v}, Chats: chatsView{v}, Worker: workerView{v}}
 }
 
 // staffNames remembers colleagues' names for a moment: a page names dozens.

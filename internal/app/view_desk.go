@@ -157,7 +157,7 @@ func (v deskView) Break(ctx context.Context, who web.Viewer, reason string) erro
 }
 
 func (v deskView) Ready(ctx context.Context, who web.Viewer) error {
-	if !v.desks.reachable(who.ID) {
+	if !v.desks.reachable(who.ID) && !v.desks.open(who.ID) {
 		return web.ErrNoPhone
 	}
 	return v.desks.say(ctx, who.ID, deskIn, "")
@@ -167,7 +167,7 @@ func (v deskView) Ready(ctx context.Context, who web.Viewer) error {
 func (v deskView) Signed(ctx context.Context, who web.Viewer, in bool) error {
 	subject := who.ID.Subject()
 	v.writer.write([]intake.Event{{Source: v.Source, Subject: subject, Sequence: v.seq.next(subject, v.Epoch), Time: intake.Millis(v.now()), PartitionKey: string(subject),
-		Data: &intake.OperatorSignedV1{In: in}}}, "")
+		Data: &intake.OperatorSignedV1{In: in}}}, nil)
 	if !in {
 		return nil // the phone on the desk goes on ringing for them until they say that they are out or on a break
 	}

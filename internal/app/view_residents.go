@@ -67,7 +67,7 @@ func (v residentsView) Front(ctx context.Context) (web.Front, error) {
 	}
 	hours := v.hours(l)
 	f := web.Front{Line: l.ID, Number: l.Number, Hours: sayHours(l), Open: hours.Open(now), CallBy: now.Add(v.Config.Books.Due), Tries: v.Config.Books.Tries, Visits: len(v.cases.Registry().Grids()) > 0,
-		Owner: web.Said{ZH: l.Owner, EN: l.Owner}, Photos: photosOfPage, Chat: v.talks != nil}
+		Owner: web.Said{ZH: l.Owner, EN: l.Owner}, Photos: photosOfPage, Chat: v.Config.Queue.Chats > 0}
 	if !f.Open {
 		f.Opens = hours.Next(now)
 		if f.Opens.After(now) {

@@ -17,33 +17,35 @@ import (
 // The goroutine: "writer", owned by the App, ends after stop when nothing is left to write. Its inbox is bounded by the
 // calls under way: each has a handful of events at a time.
 type writer struct {
-	log     stream.Log
-	written func(contact intake.ContactID, unwritten bool) // answers a gate; must not block
-	slog    *slog.Logger
-	now     func() time.Time
+	log  stream.Log
+	slog *slog.Logger
+	now  func() time.Time
 
 	mu      sync.Mutex
 	waiting []pending
+	owed    []pending // in the log's memory and not on disk
 	bell    chan struct{}
 	stopped bool
 	done    chan struct{}
 }
 
+// pending are events of one step, and who wants to know when they are on disk. With unwritten the log keeps them in memory meanwhile; who was
+// told so is told once more when they are on disk.
 type pending struct {
 	events []intake.Event
-	gate   intake.ContactID
+	done   func(unwritten bool) // nil: nobody; must not block
 }
 
-func newWriter(log stream.Log, now func() time.Time, l *slog.Logger, written func(intake.ContactID, bool)) *writer {
-	w := &writer{log: log, written: written, slog: l, now: now, bell: make(chan struct{}, 1), done: make(chan struct{})}
+func newWriter(log stream.Log, now func() time.Time, l *slog.Logger) *writer {
+	w := &writer{log: log, slog: l, now: now, bell: make(chan struct{}, 1), done: make(chan struct{})}
 	go w.run()
 	return w
 }
 
-// write puts events at the end of the line. It never waits.
-func (w *writer) write(events []intake.Event, gate intake.ContactID) {
+// write puts events at the end of the line. It never waits. done is told when they are on disk, or that they are not yet.
+func (w *writer) write(events []intake.Event, done func(unwritten bool)) {
 	w.mu.Lock()
-	w.waiting = append(w.waiting, pending{events, gate})
+	w.waiting = append(w.waiting, pending{events, done})
 	w.mu.Unlock()
 	select {
 	case w.bell <- struct{}{}:
@@ -65,6 +67,23 @@ func (w *writer) stop(ctx context.Context) {
 	case <-ctx.Done():
 		w.slog.Error("the last events are not on disk", "why", ctx.Err())
 	}
+}
+
+func tell(batch []pending, unwritten bool) {
+	for _, p := range batch {
+		if p.done != nil {
+			p.done(unwritten)
+		}
+	}
+}
+
+// safe is called when the log has written what it kept in memory: who was told "not yet" hears that it is done.
+func (w *writer) safe() {
+	w.mu.Lock()
+	owed := w.owed
+	w.owed = nil
+	w.mu.Unlock()
+	tell(owed, false)
 }
 
 func (w *writer) run() {
@@ -92,20 +111,23 @@ func (w *writer) append(batch []pending) {
 	for _, p := range batch {
 		events = append(events, p.events...)
 	}
-	answered := false
+	answered, late := false, false
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		err := w.log.Append(context.Background(), events...)
-		unwritten := err != nil
 		if !answered {
-			answered = true
-			for _, p := range batch {
-				if p.gate != "" {
-					w.written(p.gate, unwritten)
-				}
-			}
+			answered, late = true, err != nil
+			tell(batch, late)
 		}
 		switch {
-		case err == nil || errors.Is(err, stream.ErrUnwritten):
+		case err == nil:
+			if late {
+				tell(batch, false)
+			}
+			return
+		case errors.Is(err, stream.ErrUnwritten):
+			w.mu.Lock()
+			w.owed = append(w.owed, batch...)
+			w.mu.Unlock()
 			return
 		case errors.Is(err, stream.ErrFull):
 			w.slog.Error("the log does not write and its memory is full", "waiting", len(events))
@@ -116,7 +138,6 @@ func (w *writer) append(batch []pending) {
 			// One event that the log will never take must not take the others with it.
 			if len(batch) > 1 {
 				for i := range batch {
-					batch[i].gate = ""
 					w.append(batch[i : i+1])
 				}
 				return
