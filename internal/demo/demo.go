@@ -6,6 +6,8 @@
 // answer, callers of several tempers, and the residents' own phones that are rung when somebody calls back. They know
 // nothing of the server's insides.
 //
+// Others chat and hand matters in, and answer the chats, as browsers and apps do.
+//
 // Goroutines: "desk" one an operator, "town" one for residents' phones, "callers" one, and one a call; all end with the context.
 //
 // What it does not do: nothing here is used by a real office; every person and number is invented.
@@ -93,10 +95,12 @@ func Run(ctx context.Context, c app.Config, log *slog.Logger, out io.Writer) err
 	return errors.Join(fault, a.Stop(end))
 }
 
-// cast is who plays: callers and the desk phones of operators.
+// cast is who plays: callers, the desk phones of operators, and an app.
 type cast struct {
-	callers []Caller
-	desks   []desk
+	callers  []Caller
+	desks    []desk
+	places   []string // addresses that the gazetteer knows
+	appToken string
 }
 
 type desk struct{ login, user, secret string }
@@ -123,6 +127,12 @@ func fill(ctx context.Context, s *app.Store, out io.Writer) (cast, error) {
 	have, err := s.Users().List(ctx)
 	if err != nil {
 		return k, err
+	}
+	if k.appToken, err = s.MakeToken(ctx, "随手拍", string(users.App), 30*24*time.Hour); err != nil {
+		return k, err
+	}
+	for _, g := range griddemo.Grids() {
+		k.places = append(k.places, fmt.Sprintf("%s %d 幢", g.Estate, g.From))
 	}
 	fresh := len(have) == 0
 	if fresh {

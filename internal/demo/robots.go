@@ -12,8 +12,9 @@ import (
 	"yingda/telephony/phonetest"
 )
 
-// robots phone the program as people would. They hold nothing but SIP phones.
+// robots phone and write to the program as people would. They hold nothing but SIP phones and what a browser or an app has.
 type robots struct {
+	pages  string // address of the pages
 	server netip.AddrPort
 	cast   cast
 	log    *slog.Logger
@@ -26,7 +27,7 @@ const between = 7 * time.Second
 
 func newRobots(a *app.App, k cast, log *slog.Logger) *robots {
 	udp, _ := a.SIPAddr()
-	return &robots{server: udp, cast: k, log: log, calls: make(chan struct{}, 24)}
+	return &robots{pages: a.URL(), server: udp, cast: k, log: log, calls: make(chan struct{}, 24)}
 }
 
 func (r *robots) start(ctx context.Context) {
@@ -34,6 +35,11 @@ func (r *robots) start(ctx context.Context) {
 		r.wg.Go(func() { r.desk(ctx, d, i) })
 	}
 	r.wg.Go(func() { r.callers(ctx) })
+	for _, login := range typists {
+		r.wg.Go(func() { r.typist(ctx, login) })
+	}
+	r.wg.Go(func() { r.chats(ctx) })
+	r.wg.Go(func() { r.submissions(ctx) })
 }
 
 func (r *robots) wait() { r.wg.Wait() }
