@@ -128,7 +128,7 @@ func fill(ctx context.Context, s *app.Store, out io.Writer) (cast, error) {
 	if err != nil {
 		return k, err
 	}
-	if k.appToken, err = s.MakeToken(ctx, "随手拍", string(users.App), 30*24*time.Hour); err != nil {
+	if k.appToken, _, err = s.MakeAppToken(ctx, "随手拍", 30*24*time.Hour, app.AppKey{}); err != nil {
 		return k, err
 	}
 	for _, g := range griddemo.Grids() {
