@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"yingda/internal/app"
+	"yingda/internal/users"
 	"yingda/web"
 )
 
@@ -356,4 +359,30 @@ func fillDisk(t *testing.T, path string) {
 			size /= 2
 		}
 	}
+}
+
+// person makes an account by the command line, beside the server, and gives it a password that need not be changed.
+func (s *served) person(login string, role users.Role) string {
+	s.t.Helper()
+	const chosen = "a-long-test-password"
+	out, err := s.command("user", "create", login, "--role", string(role))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_, oneTime, _ := strings.Cut(strings.TrimSpace(out), " ")
+	c := app.Default()
+	c.Data = s.data
+	store, err := app.OpenStore(s.t.Context(), c, app.StoreOptions{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer store.Close()
+	u, err := store.Users().ByLogin(s.t.Context(), login)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := store.Users().ChangePassword(s.t.Context(), u.ID, oneTime, chosen, "test", ""); err != nil {
+		s.t.Fatal(err)
+	}
+	return chosen
 }
