@@ -128,7 +128,7 @@ func TestResidentsWithoutScript(t *testing.T) {
 
 	b.open("/r/write")
 	b.do(chromedp.WaitVisible(`#text`), chromedp.SendKeys(`#text`, "楼道灯坏了一个礼拜"), chromedp.Click(`.btn.main`), chromedp.WaitVisible(`#place`), chromedp.SendKeys(`#place`, "梅苑一村 3 幢"),
-		chromedp.Click(`.btn.main`), chromedp.WaitVisible(`#phone`), chromedp.SendKeys(`#phone`, "13800000678"), chromedp.Click(`.btn.main`), chromedp.WaitVisible(`#photo`), chromedp.Click(`.btn.main`))
+		chromedp.Click(`.btn.main`), chromedp.WaitVisible(`#phone`), chromedp.SendKeys(`#phone`, "13800000678"), chromedp.Click(`.btn.main`), chromedp.WaitVisible(`#photo`))
 	says("main", "楼道灯坏了一个礼拜") // everything once more, before it is sent
 	b.do(chromedp.Click(`.btn.main`))
 	says("main", "查询号码")
