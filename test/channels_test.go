@@ -200,10 +200,10 @@ func (k *talker) note(f webchat.Out) {
 	case f.T == webchat.DownStarted:
 		k.token = f.Token
 	case f.T == webchat.DownMessage && f.Message != nil:
-		if had, ok := k.seen[f.Number]; ok && had != f.Text {
+		if had, ok := k.seen[f.N]; ok && had != f.Text {
 			k.twice++
 		}
-		k.seen[f.Number] = f.Text
+		k.seen[f.N] = f.Text
 	case f.T == webchat.DownTick:
 		if had, ok := k.ticks[f.Key]; ok && had != f.N {
 			k.twice++
@@ -311,7 +311,7 @@ func (k *talker) deskOnce(ctx context.Context, said map[string]bool) error {
 		case f.T == webchat.DownOffer:
 			err = wsjson.Write(ctx, c, webchat.In{T: webchat.UpAccept, Ref: "a", Contact: f.Contact, Offer: f.Offer})
 		case f.T == webchat.DownMessage && f.Message != nil && f.From == "resident":
-			key := fmt.Sprint("answer-", f.Number)
+			key := fmt.Sprint("answer-", f.N)
 			if said[key] && k.ticked(key) {
 				continue
 			}
@@ -374,8 +374,14 @@ func TestChatDropsAndKills(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	operator := newTalker(t, base, "/desk/chat/ws", signedIn(t, base(), "linyue", password))
+	resident := newTalker(t, base, "/chat/ws", nil)
 	var group sync.WaitGroup
 	desk, leave := context.WithCancel(ctx)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the operator saw %d messages and has %d ticks; the resident %d and %d\n%s", len(operator.seen), len(operator.ticks), len(resident.seen), len(resident.ticks), tail(s.logs.String(), 20))
+		}
+	})
 	group.Go(func() { operator.desk(desk) })
 
 	var lines []string
@@ -383,7 +389,6 @@ func TestChatDropsAndKills(t *testing.T) {
 		lines = append(lines, fmt.Sprintf("第 %d 句话", i+1))
 	}
 	dropped, killed := map[int]bool{}, map[int]bool{}
-	resident := newTalker(t, base, "/chat/ws", nil)
 	err := resident.resident(ctx, lines, func(line int) bool {
 		if line%4 == 1 && !dropped[line] && len(dropped) < 10 {
 			dropped[line] = true

@@ -49,7 +49,7 @@ func (a *App) talksConsumer() *consumer {
 }
 
 // endLostTalks ends the conversations that are open in the books and that the edge knows nothing of.
-func (a *App) endLostTalks(ctx context.Context, restored []string) error {
+func (a *App) endLostTalks(ctx context.Context, restored []intake.ContactID) error {
 	open, err := a.books.OpenContacts(ctx)
 	if err != nil {
 		return fmt.Errorf("chat: %w", err)
@@ -57,7 +57,7 @@ func (a *App) endLostTalks(ctx context.Context, restored []string) error {
 	now := a.now()
 	var events []intake.Event
 	for _, c := range open {
-		if c.Channel != intake.Chat || slices.Contains(restored, string(c.ID)) {
+		if c.Channel != intake.Chat || slices.Contains(restored, c.ID) {
 			continue
 		}
 		events = append(events, intake.Event{Source: a.Source, Subject: c.ID.Subject(), Sequence: c.Newest.Next(a.Epoch), Time: intake.Millis(now), PartitionKey: c.Key,

@@ -148,8 +148,8 @@ func (r *robots) sitDown(ctx context.Context, login string) error {
 				return nil
 			}
 			err = wsjson.Write(ctx, c, webchat.In{T: webchat.UpAccept, Ref: "a", Contact: f.Contact, Offer: f.Offer})
-		case f.T == webchat.DownMessage && f.Message != nil && f.From == "resident" && f.Number > said[f.Contact]:
-			said[f.Contact] = f.Number
+		case f.T == webchat.DownMessage && f.Message != nil && f.From == "resident" && f.N > said[f.Contact]:
+			said[f.Contact] = f.N
 			if !nap(ctx, about(4*time.Second)) {
 				return nil
 			}
