@@ -54,7 +54,7 @@ func submit(ctx context.Context, base, token, key string, body map[string]any) (
 func TestSubmissions(t *testing.T) {
 	t.Parallel()
 	h := start(t, config(t))
-	token, _, err := h.MakeToken(t.Context(), "test", "app", time.Hour, app.AppKey{PerMinute: 10_000})
+	token, _, err := h.MakeAppToken(t.Context(), "test", time.Hour, app.AppKey{PerMinute: 10_000})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -153,7 +153,9 @@ func (c outboxCollector) Describe(ch chan<- *prometheus.Desc) {
 func (c outboxCollector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	put := func(d *prometheus.Desc, t prometheus.ValueType, v float64) { ch <- prometheus.MustNewConstMetric(d, t, v) }
+	put := func(d *prometheus.Desc, t prometheus.ValueType, v float64) {
+		ch <- prometheus.MustNewConstMetric(d, t, v)
+	}
 	if lag, err := c.o.relay.Lag(ctx); err == nil {
 		put(outboxRecordsDesc, prometheus.GaugeValue, float64(lag.Records))
 		put(outboxSecondsDesc, prometheus.GaugeValue, lagSeconds(c.o.now(), lag))
