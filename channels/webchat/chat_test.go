@@ -267,6 +267,7 @@ type side struct {
 	outbox  []string       // keys without a tick, in order
 	said    []string       // all keys
 	have    map[int]string // by number
+	keys    map[int]string // of one's own
 	safe    int            // all up to this are there and durable
 	here    map[int]bool   // by this connection
 	twice   int
@@ -274,7 +275,7 @@ type side struct {
 }
 
 func newSide(desk bool) *side {
-	return &side{desk: desk, have: map[int]string{}, here: map[int]bool{}}
+	return &side{desk: desk, have: map[int]string{}, keys: map[int]string{}, here: map[int]bool{}}
 }
 
 func (s *side) say(b *browser, key string) {
@@ -308,13 +309,25 @@ func (s *side) take(o Out) {
 		}
 		s.here[o.N] = true
 		s.have[o.N] = o.Text
+		if o.Key != "" {
+			s.keys[o.N] = o.Key
+		}
 		for !o.Unsafe && s.have[s.safe+1] != "" {
+			s.safe++
+		}
+	case DownSafe: // the disk was slow, and has them all now
+		for n := 1; n <= o.N; n++ {
+			s.outbox = slices.DeleteFunc(s.outbox, func(k string) bool { return k == s.keys[n] })
+		}
+		for s.safe < o.N && s.have[s.safe+1] != "" {
 			s.safe++
 		}
 	case DownTick:
 		s.outbox = slices.DeleteFunc(s.outbox, func(k string) bool { return k == o.Key })
 	case DownError:
-		s.refused = append(s.refused, o.Key+" "+o.Code)
+		if o.Code != "later" { // that is: not yet; safe follows
+			s.refused = append(s.refused, o.Key+" "+o.Code)
+		}
 	}
 }
 
