@@ -217,13 +217,13 @@ func lines(s string) []string {
 // prose is plain with the ends of lines kept.
 func prose(s string) string { return strings.Join(lines(s), "\n") }
 
-// short is the first eight hex digits of an id, as people read it out: 0192-8f3a.
+// short is the last eight hex digits of an id, as people read it out: 8f3a-019c. (The first are the time, the same for a minute.)
 func short(id intake.ContactID) string {
 	s := strings.ReplaceAll(string(id), "-", "")
 	if len(s) < 8 {
 		return string(id)
 	}
-	return s[:4] + "-" + s[4:8]
+	return s[len(s)-8:len(s)-4] + "-" + s[len(s)-4:]
 }
 
 // Marks of a state: glyph and colour class.

@@ -109,6 +109,50 @@ func (b *Books) Rates(ctx context.Context, from, to time.Time, line intake.LineI
 	return out, nil
 }
 
+// ChannelCount is what came by one channel in a window.
+type ChannelCount struct {
+	Channel intake.Channel
+	answerrate.Counts
+}
+
+// Channels counts the contacts that arrived in from ≤ t < to by their channel, those that nobody came by left out, in the order of intake.Channels.
+func (b *Books) Channels(ctx context.Context, from, to time.Time) ([]ChannelCount, error) {
+	all := map[intake.Channel]*ChannelCount{}
+	var c cond
+	c.span("arrived", from, to)
+	err := b.each(ctx, func(s scanner) error {
+		var channel intake.Channel
+		var packed, n int64
+		if err := s.Scan(&channel, &packed, &n); err != nil {
+			return err
+		}
+		one := all[channel]
+		if one == nil {
+			one = &ChannelCount{Channel: channel, Counts: answerrate.Counts{Outcomes: map[intake.Outcome]int64{}}}
+			all[channel] = one
+		}
+		if offeredOf(packed) {
+			one.Offered += n
+		}
+		if outcome := outcomeOf(packed); outcome == "" {
+			one.Open += n
+		} else {
+			one.Outcomes[outcome] += n
+		}
+		return nil
+	}, "SELECT channel, places, COUNT(*) FROM contacts"+c.where()+" GROUP BY channel, places", c.args...)
+	if err != nil {
+		return nil, fmt.Errorf("count contacts by channel: %w", err)
+	}
+	var list []ChannelCount
+	for _, channel := range intake.Channels() {
+		if one := all[channel]; one != nil {
+			list = append(list, *one)
+		}
+	}
+	return list, nil
+}
+
 func (b *Books) callerRate(ctx context.Context, r *answerrate.Rate, i int, d *answerrate.Definition, from, to time.Time, line intake.LineID, channel intake.Channel) error {
 	now := b.now()
 	for _, young := range []bool{false, true} { // each apart: a grouping by one number is quick

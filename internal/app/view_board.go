@@ -32,6 +32,13 @@ func (v boardView) Now(ctx context.Context) (web.Wall, error) {
 	w.Offered, w.Open, w.Balanced = int(today.Offered), int(today.Open), today.Balanced
 	w.Answered, w.Lost = int(today.Counts.Answered()), int(today.Counts.Lost())
 	w.Why = lostBy(today)
+	channels, err := v.books.Channels(ctx, from, now.Add(time.Minute))
+	if err != nil {
+		return w, err
+	}
+	for _, c := range channels {
+		w.Channels = append(w.Channels, web.ChannelSum{Channel: c.Channel, Offered: int(c.Offered), Answered: int(c.Answered()), Lost: int(c.Lost()), Open: int(c.Open)})
+	}
 	yesterday, err := v.books.Rates(ctx, from.AddDate(0, 0, -1), now.AddDate(0, 0, -1), "", "")
 	if err != nil {
 		return w, err

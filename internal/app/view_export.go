@@ -170,7 +170,7 @@ func (v listsView) Hits(ctx context.Context, who web.Viewer, q web.Query) iter.S
 			return
 		}
 		s.Limit, s.Offset = search.MaxLimit, 0
-		find := searchView{v.view}
+		find := searchView(v)
 		paged(search.MaxLimit, func() ([]search.Hit, error) {
 			if s.Offset >= web.MostHits {
 				return nil, nil
