@@ -196,7 +196,7 @@ func (s *Server) routes() {
 	secured := []map[string][]string{{"key": {}}}
 	text := &huma.Schema{Type: "string"}
 	add(&huma.Operation{OperationID: "submit", Method: "POST", Path: "/api/v1/submissions", Summary: "Hand in a submission", Security: secured, Tags: []string{"submissions"},
-		Description: "Durable when the answer is 201. Sent again with the same Idempotency-Key and the same content it is answered the same way, with the header Idempotency-Replayed: true, and is one submission; the key is remembered for " + s.config.KeysLast.String() + ".",
+		Description: "Durable when the answer is 201. Sent again with the same Idempotency-Key and the same content it is answered the same way, with the header Idempotency-Replayed: true, and is one submission; the key is remembered for " + strconv.Itoa(int(s.config.KeysLast.Hours())) + " hours.",
 		Parameters: []*huma.Param{{Name: "Idempotency-Key", In: "header", Required: true, Schema: &huma.Schema{Type: "string", MinLength: new(1), MaxLength: new(mostKey)},
 			Description: "1 to 255 characters, made anew for each submission (a UUID) and sent again with it when the answer did not come."}},
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{

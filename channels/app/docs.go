@@ -90,7 +90,18 @@ func flatten(doc *huma.OpenAPI) docs {
 		paths = append(paths, p)
 	}
 	slices.Sort(paths)
-	slices.SortStableFunc(paths, func(a, b string) int { return len(a) - len(b) })
+	slices.SortStableFunc(paths, func(a, b string) int { // what everybody comes for stands first
+		first := func(p string) int {
+			switch {
+			case doc.Paths[p].Post != nil:
+				return 0
+			case strings.Contains(p, "{"):
+				return 1
+			}
+			return 2
+		}
+		return first(a) - first(b)
+	})
 	for _, p := range paths {
 		item := doc.Paths[p]
 		for _, op := range []*huma.Operation{item.Post, item.Get} {
