@@ -569,6 +569,17 @@ func TestCrashBetweenClaimAndLog(t *testing.T) {
 	if m := o.contacts(); len(m) != 1 || m[got.ID] != intake.Accepted {
 		t.Fatalf("%v", m)
 	}
+	// With photos too, whose claim is found before they are looked at again.
+	o.restart(crash)
+	photo := jpegOf(t, 32, 32, 1)
+	if r := o.postMulti("p", map[string]string{"text": "井盖没了"}, photo); r.status != 503 {
+		t.Fatalf("%d", r.status)
+	}
+	o.restart()
+	got = o.postMulti("p", map[string]string{"text": "井盖没了"}, photo).receipt(t)
+	if m := o.contacts(); len(m) != 2 || m[got.ID] != intake.Accepted {
+		t.Fatalf("%v", m)
+	}
 	// And when nobody asks again, the next start finishes it.
 	o.restart(crash)
 	if r := o.post("k2", `{"text":"井盖"}`); r.status != 503 {
@@ -579,7 +590,7 @@ func TestCrashBetweenClaimAndLog(t *testing.T) {
 	if err := o.server.sweepOnce(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if m := o.contacts(); len(m) != 2 {
+	if m := o.contacts(); len(m) != 3 {
 		t.Fatalf("%v", m)
 	}
 }
