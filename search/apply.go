@@ -60,6 +60,9 @@ func foldContact(doc *Document, e intake.Event) bool {
 		doc.Caller, doc.Resident, doc.SIPCallID = d.Caller, d.Known, d.SIPCallID
 		doc.Arrived = intake.Millis(e.Time)
 		personal(doc, e.Personal)
+	case *intake.IdentifiedV1:
+		doc.Caller, doc.Resident = d.Caller, d.Known
+		personal(doc, e.Personal)
 	case *intake.AnsweredV1:
 		doc.Operator = d.Operator
 		if doc.Answered.IsZero() {

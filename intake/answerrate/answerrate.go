@@ -61,6 +61,8 @@ type Contact struct {
 	QueuedSeq   intake.Sequence
 	AnsweredSeq intake.Sequence
 	EndedSeq    intake.Sequence // of the end that stands
+	// IdentifiedSeq is of the number left later that stands against the offer's caller; 0: none was.
+	IdentifiedSeq intake.Sequence
 
 	Rings []Ring
 }
@@ -95,8 +97,15 @@ func (c *Contact) Apply(e intake.Event) {
 	case *intake.OfferedV1:
 		if first(c.OfferedSeq) {
 			c.OfferedSeq, c.Arrived, c.Key = e.Sequence, at, e.PartitionKey
-			c.Channel, c.Line, c.Switchboard, c.Caller, c.Withheld = d.Channel, d.Line, d.Switchboard, d.Caller, d.Withheld
-			c.Known, c.Origin, c.Dedupe, c.SIPCallID, c.Imported = d.Known, d.Origin, d.Dedupe, d.SIPCallID, d.Imported
+			c.Channel, c.Line, c.Switchboard, c.Withheld = d.Channel, d.Line, d.Switchboard, d.Withheld
+			c.Origin, c.Dedupe, c.SIPCallID, c.Imported = d.Origin, d.Dedupe, d.SIPCallID, d.Imported
+			if c.IdentifiedSeq == 0 {
+				c.Caller, c.Known = d.Caller, d.Known
+			}
+		}
+	case *intake.IdentifiedV1:
+		if e.Sequence > c.IdentifiedSeq {
+			c.IdentifiedSeq, c.Caller, c.Known = e.Sequence, d.Caller, d.Known
 		}
 	case *intake.WaitingV1:
 		if first(c.QueuedSeq) {

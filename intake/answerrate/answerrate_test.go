@@ -38,6 +38,13 @@ func tale(t *rapid.T, id intake.ContactID) []intake.Event {
 		say(&intake.AnsweredV1{Operator: "o2", Offer: "9"})
 		say(&intake.AnsweredV1{Operator: "o3", Offer: "10"}) // handed on
 	}
+	identified := func(when string) {
+		if rapid.IntRange(0, 4).Draw(t, when) == 0 {
+			say(&intake.IdentifiedV1{Caller: intake.Token(rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "identified")), Known: rapid.SampledFrom([]string{"", "card"}).Draw(t, "card")})
+		}
+	}
+	identified("before the end")
+	identified("again")
 	outcome := rapid.SampledFrom(intake.Outcomes())
 	if rapid.IntRange(0, 5).Draw(t, "crash") == 0 {
 		seq = seq.Next(seq.Epoch() + 1)
@@ -50,6 +57,7 @@ func tale(t *rapid.T, id intake.ContactID) []intake.Event {
 		}
 		say(d)
 	}
+	identified("after the end")
 	return list
 }
 

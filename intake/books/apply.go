@@ -100,8 +100,15 @@ func (w *work) contactEvent(ctx context.Context, e intake.Event) error {
 	r.Apply(e)
 	switch d := e.Data.(type) {
 	case *intake.OfferedV1:
-		r.usable = w.recovery.Usable(d.Caller, e.Personal.Number)
-		r.number, r.name = e.Personal.Number, e.Personal.Name
+		if r.IdentifiedSeq == 0 {
+			r.usable = w.recovery.Usable(d.Caller, e.Personal.Number)
+			r.number, r.name = e.Personal.Number, e.Personal.Name
+		}
+	case *intake.IdentifiedV1:
+		if r.IdentifiedSeq == e.Sequence {
+			r.usable = w.recovery.Usable(d.Caller, e.Personal.Number)
+			r.number, r.name = e.Personal.Number, e.Personal.Name
+		}
 	case *intake.RecordedV1:
 		if err := w.exec(ctx, `INSERT INTO recordings (id, contact, at, ms, channels, sha256, cut_short) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
 			SET ms = excluded.ms, channels = excluded.channels, sha256 = excluded.sha256, cut_short = excluded.cut_short`,
@@ -131,15 +138,21 @@ func (w *work) contactEvent(ctx context.Context, e intake.Event) error {
 			return err
 		}
 	}
+	moved := before.OfferedSeq != 0 && before.Caller != r.Caller
+	if moved && before.Caller != "" {
+		if err := w.callerLost(ctx, &before); err != nil {
+			return err
+		}
+	}
 	if r.Caller == "" || r.OfferedSeq == 0 {
 		return nil
 	}
-	if before.OfferedSeq == 0 {
+	if before.OfferedSeq == 0 || moved {
 		if err := w.callerSeen(ctx, &r); err != nil {
 			return err
 		}
 	}
-	if before.OfferedSeq != 0 && before.Outcome == r.Outcome && before.Reason == r.Reason && before.ReachedAt().Equal(r.ReachedAt()) && before.owes() == r.owes() {
+	if before.OfferedSeq != 0 && !moved && before.Outcome == r.Outcome && before.Reason == r.Reason && before.ReachedAt().Equal(r.ReachedAt()) && before.owes() == r.owes() {
 		return nil
 	}
 	since := r.Arrived
@@ -164,6 +177,30 @@ func (w *work) callerSeen(ctx context.Context, r *row) error {
 		last_at = CASE WHEN excluded.last_at > callers.last_at THEN excluded.last_at ELSE callers.last_at END,
 		contacts = callers.contacts + 1`,
 		string(r.Caller), r.number.Reveal(), r.name.Reveal(), r.Known, store.Millis(r.Arrived), store.Millis(r.Arrived))
+}
+
+// callerLost: a contact turns out to be somebody else's. What its former caller was owed on its account is taken back.
+func (w *work) callerLost(ctx context.Context, before *row) error {
+	number, name, known, err := w.personOf(ctx, "caller = ?", string(before.Caller))
+	if err != nil {
+		return err
+	}
+	if err := w.exec(ctx, "DELETE FROM callers WHERE token = ? AND NOT EXISTS (SELECT 1 FROM contacts WHERE caller = ? AND offered_seq > 0)", string(before.Caller), string(before.Caller)); err != nil {
+		return err
+	}
+	if err := w.exec(ctx, `UPDATE callers SET number = ?, name = ?, known = ?, contacts = contacts - 1,
+		first_at = (SELECT MIN(arrived) FROM contacts WHERE caller = ? AND offered_seq > 0), last_at = (SELECT MAX(arrived) FROM contacts WHERE caller = ? AND offered_seq > 0) WHERE token = ?`,
+		number, name, known, string(before.Caller), string(before.Caller), string(before.Caller)); err != nil {
+		return err
+	}
+	since := before.Arrived
+	if at := before.ReachedAt(); !at.IsZero() && at.Before(since) {
+		since = at
+	}
+	if err := w.episodes(ctx, before.Caller, since); err != nil {
+		return err
+	}
+	return w.settle(ctx, before.Caller)
 }
 
 // erase forgets what a contact said of a person: in its timeline, and in the rows of its caller and callbacks as far as they have

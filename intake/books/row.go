@@ -25,7 +25,7 @@ type row struct {
 
 const columns = `id, pkey, channel, line, switchboard, caller, withheld, known, origin, dedupe, sip_call_id, imported,
 	arrived, queued, answered, operator, ended, outcome, reason, ended_by, q850, waited_ms, rang_ms, talked_ms, flags,
-	provisional, twice, erased, newest, offered_seq, queued_seq, answered_seq, ended_seq, number, name, usable`
+	provisional, twice, erased, newest, offered_seq, queued_seq, answered_seq, ended_seq, identified_seq, number, name, usable`
 
 // upsert writes columns and what follows from them: owed, reached, places.
 var upsert = func() string {
@@ -45,7 +45,7 @@ func (r *row) args(places int64) []any {
 	return []any{string(r.ID), r.Key, string(r.Channel), string(r.Line), string(r.Switchboard), string(r.Caller), r.Withheld, r.Known, r.Origin, r.Dedupe,
 		r.SIPCallID, r.Imported, store.Millis(r.Arrived), store.Millis(r.Queued), store.Millis(r.Answered), string(r.Operator), store.Millis(r.Ended),
 		string(r.Outcome), r.Reason, string(r.By), r.Q850, r.WaitedMS, r.RangMS, r.TalkedMS, joinFlags(r.Flags), r.Provisional, r.Twice, r.Erased,
-		int64(r.Newest), int64(r.OfferedSeq), int64(r.QueuedSeq), int64(r.AnsweredSeq), int64(r.EndedSeq), r.number.Reveal(), r.name.Reveal(), r.usable,
+		int64(r.Newest), int64(r.OfferedSeq), int64(r.QueuedSeq), int64(r.AnsweredSeq), int64(r.EndedSeq), int64(r.IdentifiedSeq), r.number.Reveal(), r.name.Reveal(), r.usable,
 		r.owes(), store.Millis(r.ReachedAt()), places}
 }
 
@@ -58,7 +58,7 @@ func (r *row) scan(s scanner, more ...any) error {
 	into := []any{&r.ID, &r.Key, &r.Channel, &r.Line, &r.Switchboard, &r.Caller, &r.Withheld, &r.Known, &r.Origin, &r.Dedupe,
 		&r.SIPCallID, &r.Imported, &arrived, &queued, &answered, &r.Operator, &ended,
 		&r.Outcome, &r.Reason, &r.By, &r.Q850, &r.WaitedMS, &r.RangMS, &r.TalkedMS, &flags, &r.Provisional, &r.Twice, &r.Erased,
-		&r.Newest, &r.OfferedSeq, &r.QueuedSeq, &r.AnsweredSeq, &r.EndedSeq, &number, &name, &r.usable}
+		&r.Newest, &r.OfferedSeq, &r.QueuedSeq, &r.AnsweredSeq, &r.EndedSeq, &r.IdentifiedSeq, &number, &name, &r.usable}
 	if err := s.Scan(append(into, more...)...); err != nil {
 		return err
 	}

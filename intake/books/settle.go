@@ -66,16 +66,24 @@ func (w *work) person(ctx context.Context, caller intake.Token) (*recovery.Perso
 		}
 		for _, a := range of {
 			c.Contacts = append(c.Contacts, a.ID)
-			if !have[a.ID] {
+			if !have[a.ID] && a.Caller == caller { // else it turned out to be somebody else's
 				have[a.ID] = true
 				attempts = append(attempts, a)
 			}
 		}
 	}
-	if len(attempts) == 0 {
+	if len(attempts) == 0 && len(p.Open) == 0 {
 		return nil, nil
 	}
-	since := attempts[0].Arrived
+	var since time.Time
+	for _, c := range p.Open {
+		if since.IsZero() || c.FirstAttempt.Before(since) {
+			since = c.FirstAttempt
+		}
+	}
+	if len(attempts) > 0 && (since.IsZero() || attempts[0].Arrived.Before(since)) {
+		since = attempts[0].Arrived
+	}
 	for _, a := range attempts {
 		p.Attempts = append(p.Attempts, a.attempt())
 		if a.Arrived.Before(since) {
@@ -244,7 +252,7 @@ func (w *work) episodes(ctx context.Context, caller intake.Token, t time.Time) e
 			continue
 		}
 		if err := w.exec(ctx, `INSERT INTO episodes (contact, caller, line, channel, first_at, last_at, attempts, reached, outcome, reason, places) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (contact) DO UPDATE SET line = excluded.line, channel = excluded.channel, first_at = excluded.first_at, last_at = excluded.last_at, attempts = excluded.attempts,
+			ON CONFLICT (contact) DO UPDATE SET caller = excluded.caller, line = excluded.line, channel = excluded.channel, first_at = excluded.first_at, last_at = excluded.last_at, attempts = excluded.attempts,
 			reached = excluded.reached, outcome = excluded.outcome, reason = excluded.reason, places = excluded.places`,
 			string(id), string(caller), string(k.Line), string(k.Channel), store.Millis(k.First), store.Millis(k.last), k.attempts, store.Millis(k.Reached),
 			string(k.Outcome), k.Reason, w.casePlaces(&k.Case)); err != nil {

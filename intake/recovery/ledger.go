@@ -25,6 +25,7 @@ type Ledger struct {
 type fold struct {
 	Attempt
 	offered, answered, ended intake.Sequence
+	identified               intake.Sequence // of the number left later that stands; 0: none was
 	answeredAt               time.Time
 	provisional              bool
 	owed, usable             bool
@@ -56,7 +57,7 @@ func (l *Ledger) Step(e intake.Event) []Effect {
 	caller := intake.Token("")
 	switch e.Subject.Kind() {
 	case "contact":
-		caller = l.contact(e)
+		return l.contact(e)
 	case "callback":
 		caller = l.callback(e)
 	case "case":
@@ -104,14 +105,23 @@ func (l *Ledger) person(t intake.Token) *Person {
 	return p
 }
 
-func (l *Ledger) contact(e intake.Event) intake.Token {
+func (l *Ledger) contact(e intake.Event) []Effect {
 	f := l.contacts[e.Contact()]
 	if f == nil {
 		f = &fold{Attempt: Attempt{Contact: e.Contact()}}
 		l.contacts[e.Contact()] = f
 	}
-	if !f.apply(e, l.cfg) || f.offered == 0 || f.Caller == "" {
-		return ""
+	before := f.Caller
+	if !f.apply(e, l.cfg) || f.offered == 0 {
+		return nil
+	}
+	var effects []Effect
+	if old := l.persons[before]; before != "" && before != f.Caller && old != nil { // it turns out to be somebody else's
+		old.Attempts = slices.DeleteFunc(old.Attempts, func(a Attempt) bool { return a.Contact == f.Contact })
+		effects = old.Settle(l.cfg, l.newID)
+	}
+	if f.Caller == "" {
+		return effects
 	}
 	p := l.person(f.Caller)
 	i := slices.IndexFunc(p.Attempts, func(a Attempt) bool { return a.Contact == f.Contact })
@@ -120,7 +130,7 @@ func (l *Ledger) contact(e intake.Event) intake.Token {
 	} else {
 		p.Attempts[i] = f.Attempt
 	}
-	return f.Caller
+	return append(effects, p.Settle(l.cfg, l.newID)...)
 }
 
 // apply folds one event of the contact; false when it says nothing that matters here.
@@ -130,9 +140,16 @@ func (f *fold) apply(e intake.Event, cfg Config) bool {
 	switch d := e.Data.(type) {
 	case *intake.OfferedV1:
 		if first(f.offered) {
-			f.offered, f.Caller, f.Line, f.Channel, f.Arrived = e.Sequence, d.Caller, d.Line, d.Channel, at
-			f.usable = cfg.Usable(d.Caller, e.Personal.Number)
+			f.offered, f.Line, f.Channel, f.Arrived = e.Sequence, d.Line, d.Channel, at
+			if f.identified == 0 {
+				f.Caller, f.usable = d.Caller, cfg.Usable(d.Caller, e.Personal.Number)
+			}
 		}
+	case *intake.IdentifiedV1:
+		if e.Sequence < f.identified {
+			return false
+		}
+		f.identified, f.Caller, f.usable = e.Sequence, d.Caller, cfg.Usable(d.Caller, e.Personal.Number)
 	case *intake.AnsweredV1:
 		if first(f.answered) {
 			f.answered, f.answeredAt = e.Sequence, at

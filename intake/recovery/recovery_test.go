@@ -68,9 +68,19 @@ func story(t *rapid.T) []intake.Event {
 		at := minute(rapid.IntRange(0, 300).Draw(t, "minute"))
 		id := intake.ContactID(fmt.Sprintf("c%d", n))
 		callback := intake.CallbackID(fmt.Sprintf("foreign-%s-%s", caller, line))
-		switch rapid.IntRange(0, 7).Draw(t, "what") {
+		switch rapid.IntRange(0, 8).Draw(t, "what") {
 		case 0, 1, 2:
 			w.lost(id, caller, line, at)
+		case 8: // a chat whose resident leaves a number: before the end, after it, or twice
+			left := rapid.SampledFrom([]intake.Token{"a", "b"})
+			w.offered(id, caller, line, at)
+			if rapid.Bool().Draw(t, "before") {
+				w.say(id.Subject(), string(id), at.Add(time.Second), &intake.IdentifiedV1{Caller: left.Draw(t, "left")})
+			}
+			w.say(id.Subject(), string(id), at.Add(time.Minute), &intake.EndedV1{Outcome: rapid.SampledFrom([]intake.Outcome{intake.Unattended, intake.LeftSilently, intake.Replied}).Draw(t, "chat"), WaitedMS: 60_000})
+			if rapid.Bool().Draw(t, "after") {
+				w.say(id.Subject(), string(id), at.Add(2*time.Minute), &intake.IdentifiedV1{Caller: left.Draw(t, "left late")})
+			}
 		case 3:
 			w.answered(id, caller, line, at)
 		case 4: // a crash, corrected later
@@ -202,6 +212,23 @@ func TestStories(t *testing.T) {
 	})
 	test("open is not failed", "", func(w *writer) { w.offered("c1", a, "l1", minute(0)) })
 	test("withheld", "", func(w *writer) { w.lost("c1", "", "l1", minute(0)) })
+	test("a chat that leaves a number after its end", "born b1 unattended [c1] due 05:00; ", func(w *writer) {
+		w.offered("c1", "", "l1", minute(0))
+		w.say("contact/c1", "c1", minute(10), &intake.EndedV1{Outcome: intake.Unattended})
+		w.say("contact/c1", "c1", minute(12), &intake.IdentifiedV1{Caller: a})
+	})
+	test("a number left wrongly, then corrected", "born b1 unattended [c1] due 05:00; cleared b1 by supervisor at 01:00:00; born b2 unattended [c1] due 05:00; ", func(w *writer) {
+		w.offered("c1", "", "l1", minute(0))
+		w.say("contact/c1", "c1", minute(1), &intake.IdentifiedV1{Caller: "b"})
+		w.say("contact/c1", "c1", minute(10), &intake.EndedV1{Outcome: intake.Unattended})
+		w.say("contact/c1", "c1", minute(12), &intake.IdentifiedV1{Caller: a})
+	})
+	test("a number left by one who was replied to", "", func(w *writer) {
+		w.offered("c1", "", "l1", minute(0))
+		w.say("contact/c1", "c1", minute(1), &intake.AnsweredV1{Operator: "o1"})
+		w.say("contact/c1", "c1", minute(2), &intake.IdentifiedV1{Caller: a})
+		w.say("contact/c1", "c1", minute(10), &intake.EndedV1{Outcome: intake.Replied})
+	})
 	test("cannot be dialled", "", func(w *writer) {
 		w.offered("c1", a, "l1", minute(0))
 		w.list[0].Personal.Number = pii.NewPhone("0")
