@@ -222,6 +222,52 @@ doc.addEventListener("keydown", e => {
 });
 doc.addEventListener("click", e => { if ((e.target as HTMLElement).closest("[data-reload]")) location.reload(); });
 
+// ---- the line to the chat. While it is open the operator is at the desk and is offered conversations; it carries who types and what was seen.
+// Messages themselves come with the page and go by the forms, so nothing is lost with it.
+let line: WebSocket | null = null;
+let pauseMs = 1000;
+function openLine() {
+  const at = doc.getElementById("desk-words")?.dataset.line;
+  if (!at) return;
+  const ws = new WebSocket(location.protocol.replace("http", "ws") + "//" + location.host + at, "yingda.chat.v1");
+  ws.onopen = () => {
+    line = ws;
+    pauseMs = 1000;
+    ws.send(JSON.stringify({ t: "hello" }));
+    toldSeen.clear();
+    look();
+  };
+  ws.onmessage = e => {
+    let f: { t?: string; contact?: string };
+    try { f = JSON.parse(e.data as string); } catch (broken) { return; }
+    if (f.t === "typing" && f.contact) types(f.contact);
+  };
+  ws.onclose = () => {
+    line = null;
+    window.setTimeout(openLine, pauseMs * (0.7 + Math.random() * 0.6));
+    pauseMs = Math.min(pauseMs * 2, 15000);
+  };
+}
+function tell(frame: object): boolean {
+  if (!line || line.readyState !== WebSocket.OPEN) return false;
+  line.send(JSON.stringify(frame));
+  return true;
+}
+let typesUntil = 0;
+function types(contact: string) { // for six seconds after the last sign of it
+  const p = doc.querySelector<HTMLElement>('[data-chat="' + contact + '"] .chat-typing');
+  if (!p) return;
+  p.textContent = word("typing");
+  clearTimeout(typesUntil);
+  typesUntil = window.setTimeout(() => { p.textContent = ""; }, 6000);
+}
+let toldTyping = 0;
+doc.addEventListener("input", e => {
+  const form = (e.target as HTMLElement).closest("form[data-says]");
+  if (!form || Date.now() - toldTyping < 3000) return;
+  if (tell({ t: "typing", contact: form.id.slice(4) })) toldTyping = Date.now();
+});
+
 // ---- the page changes: a log follows its end, what is seen is told, the window's title says that it rings.
 const title = doc.title;
 const toldSeen = new Map<string, number>();
@@ -236,6 +282,7 @@ function follow(log: HTMLElement, force = false) {
   const url = log.dataset.seen || "";
   if (doc.visibilityState === "visible" && url && (toldSeen.get(url) || 0) < seq) {
     toldSeen.set(url, seq);
+    if (tell({ t: "seen", contact: log.id.slice(4), n: seq })) return;
     post(url, "seq=" + seq).then(r => { if (!r.ok) toldSeen.delete(url); }, () => toldSeen.delete(url));
   }
 }
@@ -255,3 +302,4 @@ doc.addEventListener("visibilitychange", look);
 look();
 show();
 void send();
+openLine();
