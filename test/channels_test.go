@@ -457,3 +457,56 @@ func TestChatDropsAndKills(t *testing.T) {
 	})
 	s.audited()
 }
+
+// TestDeskTakesAChat: an operator's desk in Chromium, without a phone, is offered a chat that somebody begins, takes it, answers, and writes the case; the resident has
+// the answer.
+func TestDeskTakesAChat(t *testing.T) {
+	t.Parallel()
+	h := start(t, config(t))
+	password := h.person("linyue", users.Operator)
+	b := h.browser()
+	b.open("/sign-in")
+	b.do(chromedp.SendKeys(`input[name=login]`, "linyue"), chromedp.SendKeys(`input[name=password]`, password), chromedp.Click(`.card .btn.main`))
+	b.sees(`!location.pathname.startsWith("/sign-in")`, 20*time.Second)
+	b.open("/me")
+	waitFor(t, "the desk is known", 20*time.Second, func() bool { return h.OperatorState(t.Context(), "linyue") == "idle" })
+
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	resident := newTalker(t, h.URL, "/chat/ws", nil)
+	if err := resident.resident(ctx, []string{"请问居住证怎么办"}, func(int) bool { return false }); err != nil {
+		t.Fatal(err)
+	}
+	b.sees(`document.querySelector('form[action$="/accept"] button')`, 15*time.Second)
+	b.picture("desk-chat-offered")
+	b.do(chromedp.Click(`form[action$="/accept"] button`))
+	b.sees(`document.querySelector("form[data-says] textarea") && document.body.innerText.includes("请问居住证怎么办")`, 15*time.Second)
+	b.do(chromedp.SendKeys(`form[data-says] textarea`, "带身份证到社区窗口办"), chromedp.Click(`form[data-says] .btn.main`))
+	b.sees(`document.querySelector(".chat-log").innerText.includes("带身份证到社区窗口办")`, 15*time.Second)
+	b.picture("desk-chat-answered")
+
+	c, err := resident.dial(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	if err := wsjson.Write(ctx, c, webchat.In{T: webchat.UpHello, Token: resident.token, After: resident.last()}); err != nil {
+		t.Fatal(err)
+	}
+	for resident.last() < 2 {
+		var f webchat.Out
+		if err := wsjson.Read(ctx, c, &f); err != nil {
+			t.Fatal(err)
+		}
+		resident.note(f)
+	}
+	if resident.seen[2] != "带身份证到社区窗口办" {
+		t.Errorf("the resident has %q", resident.seen[2])
+	}
+	b.do(chromedp.Click(`form[action$="/end"] button`))
+	list := h.ended(1)
+	if len(list) != 1 || *list[0].Outcome != "replied" || list[0].Operator == nil {
+		t.Errorf("%+v", list)
+	}
+	h.clean()
+}

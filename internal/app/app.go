@@ -83,6 +83,7 @@ type App struct {
 	seen       sync.Map // dedupe key of a call that the last run left open → seenContact
 	seq        sequences
 	trunksDown sync.Map // name → since when
+	hooksDown  sync.Map // id of an app's token → since when its webhook is given up
 
 	cancel   context.CancelFunc // ends readers, relay, watch
 	stopLoop context.CancelFunc

@@ -27,11 +27,21 @@ func (a *App) openDoor(ctx context.Context) (err error) {
 	line, _ := a.publicLine()
 	a.door, err = door.New(ctx, door.Config{DB: a.DB, Log: a.Log, Users: a.users, Dir: filepath.Join(c.Data, "attachments"), Source: a.Source, Epoch: a.Epoch, Switchboard: c.switchboard(),
 		Line: line.ID, Lines: a.hasLine, Caller: a.token, Seal: a.keys.attachment, Services: a.services, CaseNumber: a.caseNumber, Office: c.Office.Name, Title: line.Number,
-		Private: private, Changed: a.changes.tell, Now: a.now, NewID: newID, Logger: a.log})
+		Private: private, Changed: a.changes.tell, Alarm: a.onWebhook, Now: a.now, NewID: newID, Logger: a.log})
 	if err != nil {
 		return fmt.Errorf("submissions: %w", err)
 	}
 	return nil
+}
+
+// onWebhook is told when an app's webhook is given up, or works again.
+func (a *App) onWebhook(alarm door.Alarm) {
+	if alarm.On {
+		a.hooksDown.Store(alarm.Token, a.now())
+	} else {
+		a.hooksDown.Delete(alarm.Token)
+	}
+	a.changes.tell()
 }
 
 func (a *App) hasLine(id intake.LineID) bool {

@@ -46,7 +46,7 @@ func (a *App) startReaders(run context.Context) {
 	find := &consumer{name: searchGroup, log: a.Log, slog: a.log, after: a.changes.tell,
 		from:  func(ctx context.Context) ([]stream.Position, error) { return indexPositions(ctx, a.index) },
 		apply: func(ctx context.Context, records []stream.Record) error { return indexApply(ctx, a.index, records) }}
-	handedIn := &consumer{name: door.Group, log: a.Log, slog: a.log, after: a.changes.tell,
+	handedIn := &consumer{name: door.Group, log: a.Log, slog: a.log, after: func() { a.door.Wake(); a.changes.tell() },
 		from:  func(ctx context.Context) ([]stream.Position, error) { return a.DB.Positions(ctx, door.Group) },
 		apply: inTx(a.DB, door.Group, a.door.Apply)}
 	a.readers = []*consumer{a.booksConsumer(), find, cases, handedIn, a.talksConsumer()}

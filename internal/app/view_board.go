@@ -204,6 +204,10 @@ func (v *view) alarms() []web.Alarm {
 	if since := v.rulesFile.bad.Load(); since > 0 {
 		list = append(list, web.Alarm{What: "rules", Since: time.UnixMilli(since)})
 	}
+	v.hooksDown.Range(func(_, at any) bool {
+		list = append(list, web.Alarm{What: "webhook", Since: at.(time.Time)})
+		return true
+	})
 	v.trunksDown.Range(func(_, at any) bool {
 		list = append(list, web.Alarm{What: "trunk", Since: at.(time.Time)})
 		return true
