@@ -24,6 +24,7 @@ const module = "yingda"
 var may = map[string][]string{
 	"cmd/yingda":                 {"internal/*", "intake/wire"},
 	"bench/hotline":              {"internal/app", "internal/demo", "telephony/phonetest"},
+	"bench/pipeline":             {"intake/stream", "intake/stream/*", "intake/wire"},
 	"bench/media":                {"telephony", "telephony/media", "telephony/sound"},
 	"intake/queue":               {},
 	"intake/answerrate":          {},

@@ -21,7 +21,8 @@ import (
 const (
 	attribute   = "ce_"
 	contentType = "content-type"
-	// What the binding cannot say: the attributes of an event that are no strings, as the JSON object they stood in. Other readers pass it over.
+	// What the binding cannot say: the attributes of an event that are no strings, as the JSON object they stood in; data is true in it when it is JSON though
+	// its content type is not. Other readers pass it over.
 	exact = "yingda_attributes"
 )
 
@@ -37,41 +38,59 @@ var errNoKey = errors.New("the event has no partitionkey")
 // its sealed part, go through unchanged, so nothing needs to be opened. It fails with intake.ErrInvalid for what is no event.
 func message(raw []byte) (kafka.Message, error) {
 	var m kafka.Message
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &members); err != nil || members == nil {
+	list, ok := members(raw)
+	if !ok {
 		return m, fmt.Errorf("%w: not a JSON object", intake.ErrInvalid)
 	}
-	others := map[string]json.RawMessage{}
-	headers := make([]kafka.Header, 0, len(members)+1)
-	has := map[string]string{}
-	for name, value := range members {
-		if name == "data" || name == "data_base64" {
+	var others map[string]json.RawMessage
+	headers := make([]kafka.Header, 0, len(list)+1)
+	var data, binary json.RawMessage
+	var content []byte
+	required := 0
+	for _, p := range list {
+		switch p.name {
+		case "data":
+			data = p.value
+			continue
+		case "data_base64":
+			binary = p.value
 			continue
 		}
-		s, isString := text(value)
+		v, isString := text(p.value)
 		if !isString {
-			others[name] = value
-			s = string(value) // how a Boolean or an Integer is written (CloudEvents 1.0, Type System)
+			if others == nil {
+				others = map[string]json.RawMessage{}
+			}
+			others[p.name] = p.value
+			v = p.value // how a Boolean or an Integer is written (CloudEvents 1.0, Type System)
 		}
-		has[name] = s
-		key := attribute + name
-		if name == "datacontenttype" {
-			key = contentType
+		switch p.name {
+		case "specversion":
+			if string(v) != "1.0" {
+				return m, fmt.Errorf("%w: specversion is not 1.0", intake.ErrInvalid)
+			}
+			required++
+		case "id", "source", "type":
+			if len(v) > 0 {
+				required++
+			}
+		case "partitionkey":
+			m.Key = v
+		case "datacontenttype":
+			content = v
 		}
-		headers = append(headers, kafka.Header{Key: key, Value: []byte(s)})
+		headers = append(headers, kafka.Header{Key: headerOf(p.name), Value: v})
 	}
-	for _, name := range []string{"specversion", "id", "source", "type"} { // required by CloudEvents 1.0
-		if has[name] == "" {
-			return m, fmt.Errorf("%w: no %s", intake.ErrInvalid, name)
-		}
-	}
-	if has["specversion"] != "1.0" {
-		return m, fmt.Errorf("%w: specversion is not 1.0", intake.ErrInvalid)
-	}
-	if m.Key = []byte(has["partitionkey"]); len(m.Key) == 0 {
+	if len(m.Key) == 0 {
 		return m, fmt.Errorf("%w: %w", intake.ErrInvalid, errNoKey)
 	}
-	if len(others) > 0 {
+	if _, isString := text(data); data != nil && !isString && !isJSON(string(content)) {
+		if others == nil {
+			others = map[string]json.RawMessage{}
+		}
+		others["data"] = json.RawMessage("true")
+	}
+	if others != nil {
 		b, err := json.Marshal(others)
 		if err != nil {
 			return m, fmt.Errorf("%w: %w", intake.ErrInvalid, err)
@@ -79,30 +98,102 @@ func message(raw []byte) (kafka.Message, error) {
 		headers = append(headers, kafka.Header{Key: exact, Value: b})
 	}
 	sortHeaders(headers)
+	for i := 1; i < len(headers); i++ {
+		if headers[i].Key == headers[i-1].Key {
+			return m, fmt.Errorf("%w: a member stands twice", intake.ErrInvalid)
+		}
+	}
+	if required != 4 { // required by CloudEvents 1.0
+		return m, fmt.Errorf("%w: no specversion, id, source or type", intake.ErrInvalid)
+	}
 	m.Headers = headers
 	var err error
-	m.Value, err = value(members, has["datacontenttype"])
+	m.Value, err = value(data, binary, string(content))
 	return m, err
 }
 
 // value is what stands in a message: JSON as it is, anything else as its own bytes. Nil when the event has no data.
-func value(members map[string]json.RawMessage, content string) ([]byte, error) {
-	if b, ok := members["data_base64"]; ok {
-		s, isString := text(b)
-		raw, err := base64.StdEncoding.DecodeString(s)
+func value(data, binary json.RawMessage, content string) ([]byte, error) {
+	if binary != nil {
+		s, isString := text(binary)
+		raw, err := base64.StdEncoding.AppendDecode(nil, s)
 		if !isString || err != nil {
 			return nil, fmt.Errorf("%w: data_base64 is not base64", intake.ErrInvalid)
 		}
 		return raw, nil
 	}
-	data, ok := members["data"]
-	if !ok {
-		return nil, nil
-	}
 	if s, isString := text(data); isString && !isJSON(content) {
-		return []byte(s), nil
+		return s, nil
 	}
 	return data, nil
+}
+
+// part of a JSON object, its value as it stands.
+type part struct {
+	name  string
+	value json.RawMessage
+}
+
+// members of the object that raw is, in their order; false when it is none. Only the outermost is taken apart, since that is all that a header needs.
+func members(raw []byte) (list []part, ok bool) {
+	if !json.Valid(raw) {
+		return nil, false
+	}
+	i := blank(raw, 0)
+	if raw[i] != '{' {
+		return nil, false
+	}
+	list = make([]part, 0, 12)
+	for i = blank(raw, i+1); raw[i] != '}'; {
+		end := skip(raw, i)
+		name, _ := text(raw[i:end])
+		i = blank(raw, blank(raw, end)+1) // over the colon
+		end = skip(raw, i)
+		list = append(list, part{string(name), raw[i:end:end]})
+		if i = blank(raw, end); raw[i] == ',' {
+			i = blank(raw, i+1)
+		}
+	}
+	return list, true
+}
+
+// blank is where what is not white space begins, from i on.
+func blank(raw []byte, i int) int {
+	for i < len(raw) && (raw[i] == ' ' || raw[i] == '\t' || raw[i] == '\n' || raw[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// skip is where the value that begins at i ends. raw is valid JSON.
+func skip(raw []byte, i int) int {
+	depth := 0
+	for {
+		switch raw[i] {
+		case '"':
+			for i++; raw[i] != '"'; i++ {
+				if raw[i] == '\\' {
+					i++
+				}
+			}
+			i++
+		case '{', '[':
+			depth++
+			i++
+		case '}', ']':
+			depth--
+			i++
+		case ',', ':', ' ', '\t', '\n', '\r':
+			i++ // only inside of something
+		default: // a number or a word
+			for i < len(raw) && !strings.ContainsRune(",:]} \t\n\r", rune(raw[i])) {
+				i++
+			}
+		}
+		if depth == 0 {
+			return i
+		}
+	}
 }
 
 // structured is the way back: the event's JSON, its members in the order in which wire writes them. A message in structured mode, or one
@@ -115,22 +206,20 @@ func structured(m kafka.Message) []byte {
 	for _, h := range m.Headers {
 		name, ok := strings.CutPrefix(h.Key, attribute)
 		switch {
-		case ok && name != "" && name != "data" && name != "data_base64":
+		case ok && name != "data" && name != "data_base64":
 			if _, twice := attr[name]; !twice {
 				order = append(order, name)
 			}
 			attr[name] = h.Value
 		case strings.EqualFold(h.Key, contentType):
 			content = string(h.Value)
+			attr["datacontenttype"] = h.Value
 		case h.Key == exact:
 			_ = json.Unmarshal(h.Value, &others) // when it can't be read, the strings stand
 		}
 	}
 	if len(attr["specversion"]) == 0 || strings.HasPrefix(content, typeStructured) {
 		return m.Value
-	}
-	if content != "" {
-		attr["datacontenttype"] = []byte(content)
 	}
 	out := make([]byte, 0, len(m.Value)+512)
 	out = append(out, '{')
@@ -153,6 +242,9 @@ func structured(m kafka.Message) []byte {
 	}
 	for _, name := range []string{"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "partitionkey", "sequence"} {
 		put(name)
+	}
+	if string(others["data"]) == "true" {
+		content = typeJSON
 	}
 	out = appendData(out, m.Value, content)
 	for _, name := range order {
@@ -182,16 +274,17 @@ func isJSON(content string) bool {
 	return t == "" || t == typeJSON || t == "text/json" || strings.HasSuffix(t, "+json")
 }
 
-// text is the value of a JSON string.
-func text(value []byte) (string, bool) {
+// text is the value of a JSON string: a part of value where it can be.
+func text(value []byte) ([]byte, bool) {
 	if len(value) < 2 || value[0] != '"' {
-		return "", false
+		return nil, false
 	}
-	if inner := value[1 : len(value)-1]; !bytes.ContainsAny(inner, `\"`) && utf8.Valid(inner) {
-		return string(inner), true
+	if inner := value[1 : len(value)-1]; bytes.IndexByte(inner, '\\') < 0 && utf8.Valid(inner) {
+		return inner[:len(inner):len(inner)], true
 	}
 	var s string
-	return s, json.Unmarshal(value, &s) == nil
+	err := json.Unmarshal(value, &s)
+	return []byte(s), err == nil
 }
 
 // appendString writes s as wire does.
@@ -213,6 +306,24 @@ func appendString(out []byte, s string) []byte {
 // rank puts the headers that people look for first; the rest by name, so that one event always gives the same bytes.
 var rank = map[string]int{attribute + "specversion": 1, attribute + "id": 2, attribute + "source": 3, attribute + "type": 4, attribute + "subject": 5, attribute + "time": 6,
 	contentType: 7, attribute + "dataschema": 8, attribute + "partitionkey": 9, attribute + "sequence": 10}
+
+// headerOf an attribute.
+func headerOf(name string) string {
+	if key, known := known[name]; known {
+		return key
+	}
+	return attribute + name
+}
+
+var known = func() map[string]string {
+	m := map[string]string{}
+	for key := range rank {
+		m[strings.TrimPrefix(key, attribute)] = key
+	}
+	delete(m, contentType)
+	m["datacontenttype"] = contentType
+	return m
+}()
 
 func sortHeaders(list []kafka.Header) {
 	slices.SortFunc(list, func(a, b kafka.Header) int {

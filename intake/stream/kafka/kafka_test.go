@@ -217,13 +217,15 @@ func TestWhatTheBindingCannotSay(t *testing.T) {
 	test(`,"data":"text"`, `"text"`, "")
 	test(`,"datacontenttype":"text/plain","data":"text"`, `text`, "")
 	test(`,"datacontenttype":"application/octet-stream","data_base64":"AP8="`, "\x00\xff", "")
+	test(`,"datacontenttype":"text/plain","data":{"a":1}`, `{"a":1}`, `yingda_attributes={"data":true}`)
 	test(`,"colour":"红 \"1\"","data":null`, `null`, `ce_colour=红 "1"`)
 	test(`,"count":5,"on":true,"data":{}`, `{}`, `ce_count=5 ce_on=true yingda_attributes={"count":5,"on":true}`)
 }
 
 func TestWhatIsNoEvent(t *testing.T) {
 	for _, raw := range []string{``, `null`, `[]`, `{"specversion":"9.9"`, `{}`, `{"specversion":"9.9","id":"x/1","source":"s","type":"t","partitionkey":"k"}`,
-		`{"specversion":"1.0","id":"x/1","source":"s","type":"t","partitionkey":"k","data_base64":"?"}`} {
+		`{"specversion":"1.0","id":"x/1","source":"s","type":"t","partitionkey":"k","data_base64":"?"}`,
+		`{"specversion":"1.0","id":"x/1","source":"s","type":"t","partitionkey":"k","partitionkey":"l"}`} {
 		if _, err := message([]byte(raw)); !errors.Is(err, intake.ErrInvalid) {
 			t.Errorf("%s: %v", raw, err)
 		}
@@ -273,6 +275,49 @@ func FuzzMessage(f *testing.F) {
 			t.Fatalf("the second way there differs: %v\n%v\n%v", err, m, again)
 		}
 	})
+}
+
+// The outermost members are those that encoding/json finds.
+func FuzzMembers(f *testing.F) {
+	for _, s := range []string{`{}`, ` { "a" : 1 , "b":[1,{"c":"}"}],"d":"x\\"y","e":-1.5e3,"f":null,"g":{"h":{}}}`, `[]`, `1`, `"a"`, `{"a":1}x`, `{"\\u0061":true}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		list, ok := members(raw)
+		var want map[string]json.RawMessage
+		if err := json.Unmarshal(raw, &want); ok != (err == nil && want != nil) {
+			t.Fatalf("%q: %v, json says %v", raw, ok, err)
+		}
+		have := map[string]json.RawMessage{}
+		for _, p := range list {
+			have[p.name] = p.value
+		}
+		if ok && (len(have) != len(want) || !reflect.DeepEqual(have, want)) {
+			t.Fatalf("%q: %q, json says %q", raw, have, want)
+		}
+	})
+}
+
+func BenchmarkMessage(b *testing.B) {
+	raw := encode(b, streamtest.Event("contact-7", 3))
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := message(raw); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkStructured(b *testing.B) {
+	m, err := message(encode(b, streamtest.Event("contact-7", 3)))
+	must(b, err)
+	b.ReportAllocs()
+	for b.Loop() {
+		if len(structured(m)) == 0 {
+			b.Fatal("nothing")
+		}
+	}
 }
 
 func TestCheck(t *testing.T) {

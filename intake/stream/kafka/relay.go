@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -91,7 +92,7 @@ func (r *Relay) carry(ctx context.Context) error {
 	}
 	defer reader.Close()
 	ctx, cancel := context.WithCancel(ctx)
-	ahead := make(chan []stream.Record)
+	ahead := make(chan load)
 	ended := make(chan error, 1)
 	go func() {
 		ended <- look(ctx, reader, ahead)
@@ -102,63 +103,81 @@ func (r *Relay) carry(ctx context.Context) error {
 		for range ahead {
 		}
 	}()
-	for records := range ahead {
-		if err := r.send(ctx, records); err != nil {
+	for next := range ahead {
+		if err := r.send(ctx, next); err != nil {
 			return err
 		}
 		r.failing.Store(0)
 		// A commit that the disk does not take now is made good by the next: until then more would come again after a crash, which does no harm.
-		if err := reader.Commit(ctx, records[len(records)-1].Position); err != nil && !errors.Is(err, stream.ErrUnwritten) {
+		if err := reader.Commit(ctx, next.end); err != nil && !errors.Is(err, stream.ErrUnwritten) {
 			return fmt.Errorf("position of the relay: %w", err)
 		}
 	}
 	return <-ended
 }
 
-// look reads ahead by one batch.
-func look(ctx context.Context, reader stream.Reader, ahead chan<- []stream.Record) error {
+// load is a batch on its way.
+type load struct {
+	records []stream.Record
+	end     stream.Position // of the last of them
+	parcel  *parcel
+	unfit   error // why there is no parcel
+}
+
+// make packs the records.
+func (b *load) make() {
+	raws := make([][]byte, len(b.records))
+	for i := range b.records {
+		raws[i] = b.records[i].Raw
+	}
+	b.parcel, b.unfit = pack(raws)
+}
+
+// look reads and packs ahead by one batch.
+func look(ctx context.Context, reader stream.Reader, ahead chan<- load) error {
 	for {
 		records, err := reader.Fetch(ctx, relayRows)
 		if err != nil {
 			return err
 		}
+		next := load{records: records, end: records[len(records)-1].Position}
+		next.make()
 		select {
-		case ahead <- records:
+		case ahead <- next:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// send brings records into the topic, in order, trying for ever.
-func (r *Relay) send(ctx context.Context, records []stream.Record) error {
-	raws := make([][]byte, len(records))
-	for i := range records {
-		raws[i] = records[i].Raw
-	}
-	for pause := shortest; len(raws) > 0; {
-		err := r.Log.Forward(ctx, raws...)
+// send brings a batch into the topic, in order, trying for ever.
+func (r *Relay) send(ctx context.Context, b load) error {
+	for pause := shortest; len(b.records) > 0; {
+		err := b.unfit
+		if err == nil {
+			err = r.Log.deliver(ctx, b.parcel)
+		}
 		var unfit Unfit
 		switch {
 		case err == nil:
-			r.sent.Add(int64(len(raws)))
+			r.sent.Add(int64(len(b.records)))
 			return nil
 		case errors.As(err, &unfit):
-			// The others are sent once more, which their readers pass over.
-			if err := r.put(ctx, records[unfit.Index], unfit.Why); err != nil {
+			if err := r.put(ctx, b.records[unfit.Index], unfit.Why); err != nil {
 				return err
 			}
-			raws = append(raws[:unfit.Index:unfit.Index], raws[unfit.Index+1:]...)
-			records = append(records[:unfit.Index:unfit.Index], records[unfit.Index+1:]...)
-			continue
+			// Of the others some may be sent once more, which their readers pass over.
+			b.records = slices.Delete(b.records, unfit.Index, unfit.Index+1)
 		case ctx.Err() != nil || errors.Is(err, stream.ErrClosed):
 			return err
+		default:
+			r.trouble("relay", err)
+			if !sleep(ctx, jitter(pause)) {
+				return ctx.Err()
+			}
+			pause = min(2*pause, longest)
 		}
-		r.trouble("relay", err)
-		if !sleep(ctx, jitter(pause)) {
-			return ctx.Err()
-		}
-		pause = min(2*pause, longest)
+		b.make() // a parcel is used once
 	}
 	return nil
 }

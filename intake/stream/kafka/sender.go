@@ -57,6 +57,15 @@ func (l *Log) Forward(ctx context.Context, raws ...[]byte) error {
 	if err := ctx.Err(); err != nil || len(raws) == 0 {
 		return err
 	}
+	p, err := pack(raws)
+	if err != nil {
+		return err
+	}
+	return l.deliver(ctx, p)
+}
+
+// pack makes messages of events. It fails with Unfit.
+func pack(raws [][]byte) (*parcel, error) {
 	p := &parcel{messages: make([]kafka.Message, len(raws)), left: len(raws), done: make(chan error, 1)}
 	for i, raw := range raws {
 		m, err := message(raw)
@@ -64,12 +73,17 @@ func (l *Log) Forward(ctx context.Context, raws ...[]byte) error {
 			err = fmt.Errorf("%w: it has %d bytes, at most %d can be written", intake.ErrInvalid, len(raw), maxEvent)
 		}
 		if err != nil {
-			return Unfit{i, err}
+			return nil, Unfit{i, err}
 		}
 		m.WriterData = i
 		p.messages[i] = m
 		p.size += int64(len(raw))
 	}
+	return p, nil
+}
+
+// deliver puts a parcel into the queue and waits for its answer.
+func (l *Log) deliver(ctx context.Context, p *parcel) error {
 	if err := l.enter(p); err != nil {
 		return err
 	}
