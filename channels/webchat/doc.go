@@ -8,7 +8,8 @@
 //
 // A message that was ticked is in the log, on disk. A message that was not ticked may be sent again under the same key for as long as one likes, over any
 // connection and after a restart: it is in the conversation once. Messages are numbered from 1 without gaps; whoever connects says the number of the
-// last one they have and is given everything after it, in order, then what is new. There is no window of time in any of this.
+// last one they have and is given everything after it, in order, then what is new. There is no window of time in any of this. A message marked unsafe is shown
+// while the disk does not take it; it counts as had only when safe, or the message again without the mark, has come: after a crash its number may be another's.
 //
 // # The protocol
 //
@@ -42,8 +43,8 @@
 //
 // # Goroutines
 //
-// Two for each connection: its reader, which is net/http's, and "chat writer", owned by the connection, which ends with it. "chat keeper", owned by the Server, sweeps files that no
-// message refers to and tells the board who is gone; it ends with Close.
+// Two for each connection: its reader, which is net/http's, and "chat writer", owned by the connection, which ends with it; a ping waits for its answer on one of its own. "chat
+// keeper", owned by the Server, sweeps files that no message names and forgets addresses; it ends with Close.
 //
 // # What it does not do
 //

@@ -39,7 +39,7 @@ interface Saved {
 
 interface Frame {
   t: string; ref?: string; token?: string; key?: string; n?: number; state?: State; code?: string; say?: string;
-  from?: string; name?: string; at?: string; text?: string; files?: Message["files"];
+  from?: string; name?: string; at?: string; text?: string; files?: Message["files"]; unsafe?: boolean;
 }
 
 const random = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), b => b.toString(16).padStart(2, "0")).join("");
@@ -55,6 +55,9 @@ export class Talk {
   private over = false; // the conversation is
   private stopped = true;
   private typed = 0;
+  private held = new Map<number, Frame>(); // shown, and not on the server's disk yet: after a crash of it the number may be another's
+  private asked = false; // a ping was sent, and nothing has come since
+  private beat = 0;
 
   constructor(private url: string, private line: string, private on: Events, private name = "yingda-chat", token = "") {
     try {
@@ -108,6 +111,7 @@ export class Talk {
   anew(): void {
     this.kept.token = this.kept.start = "";
     this.last = this.kept.seen = 0;
+    this.held.clear();
     this.over = this.beginning = false;
     this.save();
     this.flush();
@@ -140,16 +144,28 @@ export class Talk {
     ws.onmessage = e => {
       let f: Frame;
       try { f = JSON.parse(e.data); } catch { return; }
-      if (f && ws === this.ws) this.hear(f);
+      if (!f || ws !== this.ws) return;
+      this.asked = false;
+      this.hear(f);
     };
-    ws.onclose = () => {
-      if (ws !== this.ws) return;
-      this.ws = null;
-      if (this.ready) { this.ready = false; this.failures = 0; }
-      this.beginning = false;
-      this.on.connected(false);
-      this.later();
-    };
+    ws.onclose = () => this.lost(ws);
+    // A network that has gone tells nobody. What has not answered by the next beat is lost; a tab in the background beats once a minute, so no clock is read.
+    clearInterval(this.beat);
+    this.asked = false;
+    this.beat = window.setInterval(() => {
+      if (this.asked) { this.lost(ws); ws.close(); return; }
+      if (this.send({ t: "ping" })) this.asked = true;
+    }, 20000);
+  }
+
+  private lost(ws: WebSocket): void {
+    if (ws !== this.ws) return;
+    this.ws = null;
+    clearInterval(this.beat);
+    if (this.ready) { this.ready = false; this.failures = 0; }
+    this.beginning = false;
+    this.on.connected(false);
+    this.later();
   }
 
   private later(): void {
@@ -190,12 +206,27 @@ export class Talk {
         break;
       case "message":
         if (!f.n || f.n <= this.last) break;
-        this.last = f.n;
-        if (f.key) this.sent(f.key);
+        const before = this.held.get(f.n);
+        if (f.unsafe) {
+          this.held.set(f.n, f);
+          if (f.key) break; // our own waits for its tick
+        } else {
+          this.held.delete(f.n);
+          this.last = f.n;
+          if (f.key) this.sent(f.key);
+        }
+        if (before && before.text === f.text && before.from !== "you") break; // shown already
         this.on.message({ n: f.n, from: f.from || "us", name: f.name, at: f.at, text: f.text || "", key: f.key, files: f.files });
         break;
       case "tick":
         if (f.key && this.sent(f.key)) this.on.message({ n: f.n || 0, from: "you", text: "", key: f.key });
+        break;
+      case "safe": // the server's disk has all up to here
+        for (const [n, m] of [...this.held].filter(h => h[0] <= (f.n || 0))) {
+          this.held.delete(n);
+          this.last = Math.max(this.last, n);
+          if (m.key && this.sent(m.key)) this.on.message({ n, from: "you", text: m.text || "", key: m.key, at: m.at });
+        }
         break;
       case "typing":
         this.on.typing();
@@ -229,7 +260,7 @@ export class Talk {
     } else if (about === "start") {
       this.beginning = false;
       this.on.refused(f.say || "", "");
-    } else if (f.code === "later") { // not written down yet: again, by and by
+    } else if (f.code === "later" || f.code === "slow_down") { // not written down yet: again, by and by
       window.setTimeout(() => this.flush(), 2000 + Math.random() * 2000);
     } else {
       if (f.key && f.code !== "over") this.sent(f.key); // it will not be taken as it is
