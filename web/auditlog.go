@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,6 +67,10 @@ func (v *visit) manner(r TrailRow) string {
 			text = v.or("role.", m.Value)
 		case "wall":
 			text = ""
+		case "filter":
+			if q, err := url.ParseQuery(m.Value); err == nil {
+				text = v.filterWords(q)
+			}
 		case "format":
 			text = strings.ToUpper(m.Value)
 		}

@@ -192,8 +192,7 @@ func (v *visit) exportQuery() url.Values {
 var exportKeys = []string{"from", "to", "by", "line", "channel", "state", "outcome", "figure", "part", "person", "operator", "missed", "flag", "clock", "cause", "grid", "age", "who", "kind", "source", "mine", "owed", "newest", "q"}
 
 // filterWords tells how a list was narrowed.
-func (v *visit) filterWords() string {
-	q := v.exportFilter()
+func (v *visit) filterWords(q url.Values) string {
 	var list []string
 	for _, k := range exportKeys {
 		value := q.Get(k)

@@ -268,7 +268,7 @@ func (b *workbook) explain(f *excelize.File, v *visit, x export, counts []int64)
 	}
 	zone := v.at(v.now)
 	facts := [][2]string{
-		{"export.note.list", v.T("export.list." + x.list)}, {"export.note.what", v.T("export.what." + x.list)}, {"export.note.filter", v.filterWords()},
+		{"export.note.list", v.T("export.list." + x.list)}, {"export.note.what", v.T("export.what." + x.list)}, {"export.note.filter", v.filterWords(v.exportFilter())},
 		{"export.note.office", v.srv.c.Office}, {"export.note.who", v.s.Name + v.T("comma") + v.T("role."+string(v.s.Role))},
 		{"export.note.when", zone.Format("2006-01-02 15:04:05")}, {"export.note.zone", zone.Format("MST -07:00")}, {"export.note.masked", v.T("export.masked")},
 	}

@@ -42,7 +42,7 @@ func closedLists() map[string][]string {
 		"act.": act, "nav.": nav, "seat.": seats, "me.state.": seats, "close.": CloseReasons(), "reveal.": RevealReasons(), "break.": BreakReasons(), "result.": results, "known.": knowns,
 		"kind.": {"contact", "case", "callback"}, "list.part.": {"num", "den", "miss", "out"}, "list.state.": {"open", "waiting", "answered", "lost"}, "filter.age.": {"1h", "4h", "24h", "older"},
 		"case.next.": {"dispatch", "close", "wait"}, "case.next.more.": {"dispatch", "close", "wait"}, "look.": {"number", "name", "address", "recording", "case"}, "theme.": {"auto", "light", "dark"},
-		"trail.kind.": TrailKinds(), "export.list.": exportLists(), "export.what.": exportLists(), "export.filter.": exportKeys, "team.col.": teamColumns, "team.def.": teamColumns, "team.missed.": missedWhys(),
+		"trail.kind.": TrailKinds(), "channel.short.": strs(intake.Channels()), "export.list.": exportLists(), "export.what.": exportLists(), "export.filter.": exportKeys, "team.col.": teamColumns, "team.def.": teamColumns, "team.missed.": missedWhys(),
 		"history.by.": {"day", "week", "month"}, "history.picture.": {"day", "week", "month"}, "history.span.": {"today", "7", "14", "month", "last", "90", "365"},
 		"day.": {"0", "1", "2", "3", "4", "5", "6"}, "said.": {"calling", "taken", "released", "assigned", "closed", "visit", "case", "act", "line", "user", "password"},
 	}

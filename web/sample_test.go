@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,10 +55,12 @@ type sample struct {
 	dept    bool            // the rule names a department
 	outside *town
 
-	rows    int      // so many rows in every list of an export; 0: as drawn
-	breakAt int      // the row of an export at which reading fails; 0: none
-	noted   []string // in the audit log, of accounts
-	unnoted error    // of noting it
+	rows    int          // so many rows in every list of an export; 0: as drawn
+	prefix  string       // put before every text
+	waiting atomic.Int32 // how many hang
+	breakAt int          // the row of an export at which reading fails; 0: none
+	noted   []string     // in the audit log, of accounts
+	unnoted error        // of noting it
 }
 
 func newSample() *sample {
@@ -73,6 +76,7 @@ func (s *sample) office() Office {
 
 func (s *sample) ready(ctx context.Context) error {
 	if s.hang != nil {
+		s.waiting.Add(1)
 		select {
 		case <-s.hang:
 		case <-ctx.Done():
@@ -120,7 +124,7 @@ func (s *sample) Changed() (<-chan struct{}, func()) {
 	return c, func() { s.mu.Lock(); delete(s.listen, c); s.mu.Unlock() }
 }
 
-func (s *sample) say(words string) string { return words + s.hurt }
+func (s *sample) say(words string) string { return s.prefix + words + s.hurt }
 
 func (s *sample) at(clock string) time.Time {
 	t, err := time.ParseInLocation("2006-01-02 15:04:05", "2026-11-24 "+clock, shanghai)
@@ -168,6 +172,8 @@ func (s *sample) Now(ctx context.Context) (Wall, error) {
 	w.Ages = []Age{{15 * time.Minute, 2, 0}, {time.Hour, 2, 0}, {4 * time.Hour, 2, 0}, {24 * time.Hour, 1, 1}, {0, 0, 0}}
 	w.Overdue, w.DueSoon, w.Calling = 1, 4, 2
 	w.Offered, w.Answered, w.Lost, w.Open = 287, 258, 21, 8
+	w.Channels = []ChannelSum{{intake.Phone, 262, 236, 18, 8}, {intake.Chat, 15, 12, 3, 0}, {intake.App, 10, 10, 0, 0}}
+	w.Queues = []ChannelSum{{Channel: intake.Phone, Open: 2}, {Channel: intake.Chat, Open: 1}}
 	w.Why = []Count{{intake.AbandonedQueue, 7}, {intake.AbandonedRinging, 5}, {intake.TimeoutNoOperator, 4}, {intake.CallbackPromised, 2}, {intake.AfterHours, 2}, {intake.Fault, 1}}
 	for q := range 59 {
 		x := float64(q)

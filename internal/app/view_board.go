@@ -107,6 +107,17 @@ func (v boardView) boardLive(ctx context.Context, w *web.Wall, now time.Time) {
 	for _, x := range waiting {
 		w.LongestWait = max(w.LongestWait, now.Sub(x.Arrived))
 	}
+	for _, c := range intake.Channels() {
+		n := 0
+		for _, x := range waiting {
+			if x.Channel == c {
+				n++
+			}
+		}
+		if n > 0 {
+			w.Queues = append(w.Queues, web.ChannelSum{Channel: c, Open: n})
+		}
+	}
 	w.LongestToday = w.LongestWait
 	if b, err := v.books.Waiting(ctx); err == nil {
 		w.LongestToday = max(w.LongestToday, b.LongestToday)

@@ -81,17 +81,9 @@ func (v *view) trailRow(ctx context.Context, a books.Act) web.TrailRow {
 		if !ok || name == "name" && r.Of == value || name == "filter" && value == "" {
 			continue
 		}
-		if name == "filter" {
-			value = starDigits(readable(value))
-		}
 		r.More = append(r.More, web.Detail{Name: name, Value: value})
 	}
 	return r
-}
-
-// readable undoes the escapes of an address.
-func readable(query string) string {
-	return strings.NewReplacer("%3A", ":", "%2C", ",", "%2B", "+", "%2A", "*", "&", " ").Replace(query)
 }
 
 func (v trailView) Exported(ctx context.Context, who web.Viewer, e intake.ListExportedV1) error {
