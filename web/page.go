@@ -138,12 +138,14 @@ func (s *Server) stream(v *visit, p page) error {
 	defer beat.Stop()
 	var last [32]byte
 	failing, beats, due := false, 0, true
-	var next time.Time // a part is not made more often than four times a second
+	var next time.Time // a part is not made more often than every 150 ms, and takes at most a quarter of the time
 	for {
 		if due && !time.Now().Before(next) {
-			due, next = false, time.Now().Add(250*time.Millisecond)
+			due = false
+			began := time.Now()
 			v.now = s.c.Now()
 			html, err := s.partOnce(v, p)
+			next = began.Add(max(150*time.Millisecond, 4*time.Since(began)))
 			if err == nil || !failing {
 				if sum := sha256.Sum256(html); sum != last {
 					last = sum

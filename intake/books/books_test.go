@@ -113,7 +113,7 @@ func (o *office) tables() map[string]string {
 	out := map[string]string{}
 	for table, order := range map[string]string{"contacts": "id", "contact_offers": "contact, offer", "contact_cases": "contact, case_id", "callers": "token", "episodes": "contact",
 		"callbacks": "id", "callback_contacts": "callback, contact", "callback_tries": "attempt", "reaches": "key", "visits": "case_id", "foreign_callbacks": "id",
-		"timeline": "subject, seq", "recordings": "id", "looks": "id", "operator_states": "operator, seq", "books_facts": "name", "outbox": "row"} {
+		"timeline": "subject, seq", "recordings": "id", "looks": "id", "trail": "id", "operator_states": "operator, seq", "books_facts": "name", "outbox": "row"} {
 		rows, err := o.db.Query(o.t.Context(), "SELECT * FROM "+table+" ORDER BY "+order)
 		if err != nil {
 			o.t.Fatal(err)
