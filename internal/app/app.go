@@ -33,6 +33,7 @@ import (
 	"yingda/intake"
 	"yingda/intake/books"
 	"yingda/intake/queue"
+	"yingda/intake/stream/kafka"
 	"yingda/intake/stream/sqllog"
 	"yingda/internal/lines"
 	"yingda/internal/loop"
@@ -66,6 +67,8 @@ type App struct {
 	writer   *writer
 	web      *web.Server
 	door     *door.Server
+	kafka    *kafka.Log // nil: none
+	outbox   *outbox    // with kafka
 	talks    *webchat.Server
 	talkers  *chat.Board
 	http     *http.Server
@@ -133,6 +136,9 @@ func Start(ctx context.Context, c Config, o Options) (a *App, err error) {
 		return a, err
 	}
 	a.startReaders(run)
+	if err := a.openKafka(run); err != nil {
+		return a, err
+	}
 	a.wg.Go(func() { a.watch(run) })
 	if err := a.openControl(); err != nil {
 		return a, err
@@ -463,6 +469,9 @@ func (a *App) Stop(ctx context.Context) error {
 		a.cancel()
 	}
 	a.wg.Wait()
+	if a.kafka != nil {
+		errs = append(errs, a.kafka.Close())
+	}
 	if a.index != nil {
 		errs = append(errs, a.index.Close())
 	}

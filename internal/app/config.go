@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"yingda/intake"
+	"yingda/intake/stream/kafka"
 	"yingda/search/elastic"
 )
 
@@ -138,6 +139,9 @@ type StreamConfig struct {
 	Limit   time.Duration `koanf:"limit" doc:"an event that takes longer to write than this waits in memory while the call goes on"`
 	Memory  int           `koanf:"memory" doc:"events that may wait in memory while the disk does not write"`
 	Ballast int64         `koanf:"ballast" doc:"bytes set aside on disk and given up when it fills; -1: none"`
+	Budget  int64         `koanf:"budget" doc:"bytes of disk for events beside Kafka; an alarm stands from half of it on. Nothing is refused beyond it"`
+
+	Kafka kafka.Settings `koanf:"kafka" doc:"Kafka, to which every event is carried on; without brokers there is none"`
 }
 
 // Default is what holds when nothing is set: `yingda serve` with no file at all works.
@@ -153,9 +157,16 @@ func Default() Config {
 		Queue:  QueueConfig{Strategy: "longest_idle", RingTime: 20 * time.Second, WrapUp: 15 * time.Second, Misses: 3, MaxWait: 10 * time.Minute, MaxQueue: 200, Chats: 3, Beside: 1},
 		Books:  BooksConfig{Due: 4 * time.Hour, Tries: 3, ShortAbandon: 5 * time.Second},
 		Log:    LogConfig{Level: "info", Format: "text"},
-		Stream: StreamConfig{Limit: 500 * time.Millisecond, Memory: 200_000, Ballast: 64 << 20},
+		Stream: StreamConfig{Limit: 500 * time.Millisecond, Memory: 200_000, Ballast: 64 << 20, Budget: 10 << 30, Kafka: noKafka()},
 		Search: SearchConfig{Elastic: elastic.Config{Addresses: []string{}, Index: elastic.DefaultIndex, Shards: 1}},
 	}
+}
+
+// noKafka is what holds of Kafka before somebody names a broker.
+func noKafka() kafka.Settings {
+	k := kafka.Default()
+	k.Brokers = []string{}
+	return k
 }
 
 // loopback is the trunk that stands when none is configured.

@@ -92,6 +92,10 @@ func (c Config) check() []Problem {
 	p.want(c.Books.ShortAbandon >= 0, "books.short_abandon", "%s: 0s or more", c.Books.ShortAbandon)
 	p.want(oneOf(c.Log.Level, "debug", "info", "warn", "error"), "log.level", "%q: debug, info, warn or error", c.Log.Level)
 	p.want(oneOf(c.Log.Format, "text", "json"), "log.format", "%q: text or json", c.Log.Format)
+	if len(c.Stream.Kafka.Brokers) > 0 {
+		err := c.Stream.Kafka.Check()
+		p.want(err == nil, "stream.kafka", "%v", err)
+	}
 	p.want(c.Tables.Address == "" || store.IsPostgres(c.Tables.Address), "tables.address", "is no address of a PostgreSQL database: write postgres://user:password@host/database, or leave it empty for an SQLite file")
 	p.want(c.Stream.Limit >= 10*time.Millisecond, "stream.limit", "%s: at least 10ms", c.Stream.Limit)
 	p.want(c.Stream.Memory >= 1000, "stream.memory", "%d: at least 1000", c.Stream.Memory)

@@ -60,6 +60,9 @@ func (a *App) sipMetrics(m *sip.Metrics) {
 func (a *App) newMetrics() *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), bookCollector{a})
+	if a.outbox != nil {
+		a.outbox.register(r)
+	}
 	c := a.counters
 	r.MustRegister(c.request, c.dropped, c.refused, c.answered, c.register, c.trunk, c.late, c.fault, c.bindings, c.ringing)
 	gauge := func(name, help string, f func() float64) {

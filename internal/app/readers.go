@@ -23,6 +23,9 @@ const (
 
 // openIndex opens the search index beside the log.
 func (a *App) openIndex(ctx context.Context) error {
+	if len(a.Config.Search.Elastic.Addresses) > 0 {
+		return a.openElastic()
+	}
 	x, err := bleve.Open(filepath.Join(a.Config.Data, "index"), bleve.Config{Logger: a.log})
 	if err != nil {
 		return err

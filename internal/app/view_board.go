@@ -215,6 +215,14 @@ func (v *view) alarms() []web.Alarm {
 	if since := v.rulesFile.bad.Load(); since > 0 {
 		list = append(list, web.Alarm{What: "rules", Since: time.UnixMilli(since)})
 	}
+	if v.outbox != nil {
+		if since := v.outbox.relay.State().Failing; !since.IsZero() {
+			list = append(list, web.Alarm{What: "kafka", Since: since})
+		}
+		if s := v.outbox.State(); s.Level != outboxRoomy {
+			list = append(list, web.Alarm{What: "outbox", Since: v.now()})
+		}
+	}
 	v.hooksDown.Range(func(_, at any) bool {
 		list = append(list, web.Alarm{What: "webhook", Since: at.(time.Time)})
 		return true
