@@ -155,9 +155,10 @@ func (c *clerk) gather(first *slip) []*slip {
 	return batch
 }
 
-// transact writes a batch in one transaction; when that fails, each by itself, so that one cannot take the others with it.
+// transact writes a batch in one transaction; when that fails, each by itself, so that one cannot take the others with it. The tables have one writer, and whoever
+// opens a thousand cases holds it for a while: waiting is better than sending people away.
 func (c *clerk) transact(batch []*slip) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.s.ctx), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.s.ctx), 40*time.Second)
 	defer cancel()
 	held := make([]claim, len(batch))
 	err := c.s.config.DB.Tx(ctx, func(tx *store.Tx) (err error) {
