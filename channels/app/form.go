@@ -9,6 +9,7 @@ import (
 	"mime/multipart"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"yingda/intake"
 	"yingda/internal/pii"
@@ -116,6 +117,9 @@ func readJSON(raw []byte) (*form, error) {
 
 // shallow walks the whole text once, so that what comes after deals with JSON that is whole and not deep.
 func shallow(raw []byte) error {
+	if !utf8.Valid(raw) { // the words would reach the office as a row of question marks
+		return unreadable(400, "The body is not UTF-8, which JSON has to be (RFC 8259); is it GBK?")
+	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
 	depth := 0

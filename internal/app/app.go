@@ -472,10 +472,10 @@ func (a *App) Stop(ctx context.Context) error {
 	if a.kafka != nil {
 		errs = append(errs, a.kafka.Close())
 	}
-	if a.index != nil {
-		errs = append(errs, a.index.Close())
-	}
 	if a.Store != nil {
+		if a.index != nil {
+			errs = append(errs, a.index.Close())
+		}
 		errs = append(errs, a.Store.Close())
 	}
 	return errors.Join(errs...)
