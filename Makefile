@@ -35,6 +35,7 @@ services-up:
 services-down:
 	@./deploy/services/services down
 
+# Every parser of outside bytes, two targets side by side.
 FUZZTIME ?= 60s
 fuzz:
 	./test/fuzz.sh $(FUZZTIME)
