@@ -134,19 +134,3 @@ func FuzzXML(f *testing.F) {
 		}
 	})
 }
-
-func FuzzPhoto(f *testing.F) {
-	f.Add(jpegOf(f, 8, 6, 6))
-	f.Add([]byte("\x89PNG\r\n\x1a\n"))
-	f.Add([]byte("GIF89a"))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		lookInto(raw)
-		orientation(raw)
-		if len(raw) > 4096 {
-			return
-		}
-		if out, err := redraw(raw); err == nil && len(out) == 0 {
-			t.Error("nothing was drawn")
-		}
-	})
-}

@@ -38,6 +38,7 @@ type Limits struct {
 	Pixels   int   // width × height; 40 million
 	Memory   int64 // bytes that decoding may take; 192 MiB
 	LongSide int   // of what is kept, in pixels; 2,560
+	JPEG     bool  // whatever it was, it becomes a JPEG
 }
 
 // Picture is one that was drawn anew.
@@ -96,7 +97,7 @@ func Redraw(raw []byte, l Limits) (p Picture, err error) {
 	drawn := upright(shrink(img, l.LongSide), turn)
 	p.Width, p.Height = drawn.Rect.Dx(), drawn.Rect.Dy()
 	var out bytes.Buffer
-	if format != "jpeg" {
+	if format != "jpeg" && !l.JPEG {
 		if err := png.Encode(&out, drawn); err != nil {
 			return p, fmt.Errorf("picture: %w", err)
 		}
