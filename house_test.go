@@ -27,6 +27,7 @@ var may = map[string][]string{
 	"bench/hotline":              {"internal/app", "internal/demo", "telephony/phonetest"},
 	"bench/pipeline":             {"intake/stream", "intake/stream/*", "intake/wire"},
 	"bench/media":                {"telephony", "telephony/media", "telephony/sound"},
+	"bench/pipeline":             {"intake/*", "search", "search/*"},
 	"intake/queue":               {},
 	"intake/answerrate":          {},
 	"intake/recovery":            {},

@@ -5,6 +5,11 @@
 // outbox: a node's outbox that is full of calls (five events each, the first with a sealed number), carried into a topic with 12 partitions by the relay that
 // the program has; from the relay's start until the brokers have the last event. The topic is counted afterwards.
 //
+//	deploy/services/with -n elasticsearch go run ./bench/pipeline -rounds 3 -events 44000 elastic
+//
+// elastic: sealed events in a log on disk, read and written into Elasticsearch as the search consumer does it until all can be found, beside plain _bulk of
+// the same documents from memory.
+//
 // What it does not do: it asserts nothing but that all events are there, and leaves no file behind.
 package main
 
@@ -43,6 +48,13 @@ func run(ctx context.Context, what string, rounds, events int, out io.Writer) er
 			}
 			return outboxToKafka(ctx, dir, broker, events)
 		})
+	}
+	if what == "elastic" {
+		server := os.Getenv("YINGDA_TEST_ELASTICSEARCH")
+		if server == "" {
+			return fmt.Errorf("YINGDA_TEST_ELASTICSEARCH is not set: run this by deploy/services/with")
+		}
+		return elasticStage(ctx, server, max(events*9/20, 1), rounds, out) // nine contacts and cases make twenty events
 	}
 	return fmt.Errorf("there is no measurement named %q", what)
 }

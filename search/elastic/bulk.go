@@ -246,3 +246,21 @@ func (r *rawDocument) UnmarshalJSON(b []byte) error {
 	*r = append((*r)[:0], b...)
 	return nil
 }
+
+// Bulk gives the body of a _bulk request with these documents, as Apply would send it, for measurements.
+func (x *Index) Bulk(docs []search.Document) ([]byte, error) {
+	e := extras{}
+	if have := x.extras.Load(); have != nil {
+		e = *have
+	}
+	var body []byte
+	for i := range docs {
+		line, err := encode(nil, x.analyzer, e, &docs[i])
+		if err != nil {
+			return nil, err
+		}
+		it := indexItem(string(docs[i].ID), uint64(docs[i].Sequence), newer, line)
+		body = append(append(append(append(body, it.head...), newline), line...), newline)
+	}
+	return body, nil
+}
