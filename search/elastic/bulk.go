@@ -7,17 +7,21 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"yingda/intake"
 	"yingda/search"
 )
 
-// Sizes of one _bulk request.
+// Sizes of one _bulk request, and how many of one Apply may be under way: the server is busy while the next is cut.
 const (
-	maxItems = 1000
+	maxItems = 300
 	maxBytes = 5 << 20
+	atOnce   = 2
 )
+
+const perPage = 1000 // documents that are read at once
 
 // item of a _bulk request.
 type item struct {
@@ -48,22 +52,65 @@ const (
 	bulkFilter = "filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason"
 )
 
-// bulk writes the items and comes back when each is done or refused, however long that takes; an error is the end of ctx, ErrMoved, or a
-// mapping that is not ours.
+// bulk writes the items and comes back when each is done or refused, however long that takes; an error is the end of ctx or ErrMoved.
 func (g *generation) bulk(ctx context.Context, items []*item) error {
-	left := items
-	for len(left) > 0 {
-		n, size := 0, 0
-		for n < len(left) && n < maxItems && (n == 0 || size+len(left[n].head)+len(left[n].line) < maxBytes) {
-			size += len(left[n].head) + len(left[n].line) + 2
-			n++
-		}
-		if err := g.part(ctx, left[:n]); err != nil {
-			return err
-		}
-		left = left[n:]
+	s := g.sending(ctx)
+	for _, it := range items {
+		s.add(it)
 	}
-	return nil
+	return s.wait()
+}
+
+// sender gathers items into requests and sends them, some at once, while more are made. No two items are of one document, so their order is nothing.
+type sender struct {
+	g    *generation
+	ctx  context.Context // of the one write that this sender lives for
+	stop context.CancelCauseFunc
+	part []*item
+	size int
+	line chan struct{} // has as many places as requests may be under way
+	all  sync.WaitGroup
+}
+
+func (g *generation) sending(ctx context.Context) *sender {
+	ctx, stop := context.WithCancelCause(ctx)
+	return &sender{g: g, ctx: ctx, stop: stop, line: make(chan struct{}, atOnce)}
+}
+
+func (s *sender) add(it *item) {
+	n := len(it.head) + len(it.line) + 2
+	if len(s.part) == maxItems || len(s.part) > 0 && s.size+n > maxBytes {
+		s.send()
+	}
+	s.part, s.size = append(s.part, it), s.size+n
+}
+
+func (s *sender) send() {
+	part := s.part
+	s.part, s.size = nil, 0
+	if len(part) == 0 {
+		return
+	}
+	select {
+	case s.line <- struct{}{}:
+	case <-s.ctx.Done():
+		return
+	}
+	s.all.Go(func() {
+		if err := s.g.part(s.ctx, part); err != nil {
+			s.stop(err)
+		}
+		<-s.line
+	})
+}
+
+// wait sends what is left and comes back when everything has been taken.
+func (s *sender) wait() error {
+	s.send()
+	s.all.Wait()
+	err := context.Cause(s.ctx)
+	s.stop(nil)
+	return err
 }
 
 // part writes what fits into one request, again and again those items that were not taken.
@@ -136,7 +183,7 @@ func (g *generation) send(ctx context.Context, open []*item) error {
 				again = fmt.Errorf("%w: the mapping of %s lacks a field (%s); it must be built again", errAgain, g.name, e.clean())
 			case a.Status == http.StatusBadRequest:
 				it.done, it.status, it.refused = true, a.Status, &cause{e.Type, e.clean()}
-			case e.Type == "index_not_found_exception" || e.Type == "index_closed_exception":
+			case e.Type == "index_not_found_exception":
 				return &Error{a.Status, e.Type, e.clean()}
 			default:
 				again = fmt.Errorf("%w: %w", errAgain, &Error{a.Status, e.Type, e.clean()})
@@ -194,17 +241,14 @@ func (x *Index) persist(ctx context.Context, what string, f func(ctx context.Con
 	}
 }
 
-// gone says that the index is not there or closed: another one took its place, or somebody removed it.
-func gone(err error) bool {
-	t := kindOf(err)
-	return t == "index_not_found_exception" || t == "index_closed_exception"
-}
+// gone says that the index is not there: another one took its place, or somebody removed it. One that is closed is waited for.
+func gone(err error) bool { return kindOf(err) == "index_not_found_exception" }
 
 // fetch reads documents as they were last written, whether or not they can be searched yet.
 func (x *Index) fetch(ctx context.Context, index string, ids []intake.Subject) (map[intake.Subject]search.Document, error) {
 	found := make(map[intake.Subject]search.Document, len(ids))
 	for len(ids) > 0 {
-		n := min(len(ids), maxItems)
+		n := min(len(ids), perPage)
 		var answer struct {
 			Docs []struct {
 				Found  bool   `json:"found"`
@@ -214,7 +258,7 @@ func (x *Index) fetch(ctx context.Context, index string, ids []intake.Subject) (
 				} `json:"_source"`
 			} `json:"docs"`
 		}
-		err := x.client.json(ctx, shortTime, http.MethodPost, "/"+index+"/_mget?filter_path=docs.found,docs.error.type,docs.error.reason,docs._source.doc", obj{"ids": ids[:n]}, &answer)
+		err := x.client.json(ctx, shortTime, http.MethodPost, "/"+index+"/_mget?_source_includes=doc&filter_path=docs.found,docs.error.type,docs.error.reason,docs._source.doc", obj{"ids": ids[:n]}, &answer)
 		if err != nil {
 			return nil, err
 		}

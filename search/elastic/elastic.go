@@ -22,7 +22,8 @@
 // our own JSON, and the text of a query reaches the server as tokens in term queries only (with IK or ICU as the text of a match query,
 // which has no syntax).
 //
-// Goroutines: none of our own. Apply is called by one goroutine, the others by many; Reindex may run beside Apply.
+// Goroutines: a write has up to two requests under way, each in a goroutine that ends with it; Follow writes in one that ends with Follow.
+// Apply is called by one goroutine, the others by many; Reindex may run beside Apply.
 //
 // What it does not do: it follows no stream, it uses no scripting, _reindex, _update_by_query, _delete_by_query or ILM, and it makes
 // no users or roles: the account needs "manage" on the alias and its generations, and "manage_index_templates".
@@ -183,15 +184,9 @@ func (x *Index) Apply(ctx context.Context, events []intake.Event, at ...search.P
 // ApplyRecords does the same with records of the stream, so that a dead letter has the stream's bytes, and keeps their positions. Records that could not
 // be read (Err) are passed over: they are put aside by whoever reads the stream.
 func (x *Index) ApplyRecords(ctx context.Context, records []stream.Record) error {
-	high := map[int32]int64{}
-	for _, r := range records {
-		if o, ok := high[r.Partition]; !ok || r.Offset > o {
-			high[r.Partition] = r.Offset
-		}
-	}
 	var at []search.Position
-	for p, o := range high {
-		at = append(at, search.Position{Partition: p, Offset: o})
+	for _, p := range highest(records) {
+		at = append(at, search.Position(p))
 	}
 	return x.apply(ctx, records, at)
 }

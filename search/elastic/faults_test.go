@@ -122,7 +122,6 @@ func TestFaults(t *testing.T) {
 		{"no writing",
 			func(t *testing.T, c Config) { block(t, c, "write", true) },
 			func(t *testing.T, c Config) { block(t, c, "write", nil) }, true},
-		{"red", red, func(t *testing.T, c Config) { allocation(t, c, nil) }, true},
 		{"index removed", func(t *testing.T, c Config) {
 			ask(t, c, http.MethodDelete, "/"+c.Index+firstGeneration, nil, nil)
 		}, func(*testing.T, Config) {}, false},
@@ -145,7 +144,15 @@ func TestFaults(t *testing.T) {
 			fault.make(t, c)
 			close(goOn)
 			if fault.waits {
-				eventually(t, "Trouble", func() bool { since, err := x.Trouble(); return !since.IsZero() && err != nil })
+				eventually(t, "Trouble", func() bool {
+					select {
+					case err := <-done:
+						t.Fatalf("it did not wait: %v", err)
+					default:
+					}
+					since, err := x.Trouble()
+					return !since.IsZero() && err != nil
+				})
 				ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 				if _, err := x.Search(ctx, search.Query{Text: "路灯"}); err != nil && ctx.Err() != nil {
 					t.Errorf("a search meanwhile hangs: %v", err)
@@ -179,17 +186,40 @@ func allocation(t *testing.T, c Config, v any) {
 	ask(t, c, http.MethodPut, "/_cluster/settings", obj{"persistent": obj{"cluster.routing.allocation.enable": v}}, nil)
 }
 
-// red leaves the primary shard without a node.
-func red(t *testing.T, c Config) {
-	t.Helper()
-	ask(t, c, http.MethodPost, "/"+c.Index+"/_close", nil, nil)
+// Red: no node has the primary shard. (An index is made so, since closing and opening one moves its shard about by itself.)
+func TestARedIndexIsWaitedFor(t *testing.T) {
+	all := events(t, 100)
+	c := named(t)
+	x := open(t, c, Options{Pause: 10 * time.Millisecond})
+	t.Cleanup(func() { allocation(t, c, nil) })
 	allocation(t, c, "none")
-	ask(t, c, http.MethodPost, "/"+c.Index+"/_open?wait_for_active_shards=0", nil, nil)
-	eventually(t, "a red index", func() bool {
-		var h struct{ Status string }
-		ask(t, c, http.MethodGet, "/_cluster/health/"+c.Index, nil, &h)
-		return h.Status == "red"
-	})
+	made := x.template(extras{})["template"].(obj)
+	made["aliases"] = obj{c.Index: obj{}}
+	ask(t, c, http.MethodPut, "/"+c.Index+firstGeneration+"?wait_for_active_shards=0", made, nil)
+	var health struct{ Status string }
+	ask(t, c, http.MethodGet, "/_cluster/health/"+c.Index, nil, &health)
+	if health.Status != "red" {
+		t.Fatalf("the index is %s, want red", health.Status)
+	}
+	done := make(chan error, 1)
+	go func() { done <- x.Apply(t.Context(), all[:40], search.Position{Offset: 39}) }()
+	eventually(t, "Trouble", func() bool { since, err := x.Trouble(); return !since.IsZero() && err != nil })
+	if _, err := x.Search(t.Context(), search.Query{Text: "路灯"}); err == nil {
+		t.Error("a search of an index without shards says that there is nothing")
+	}
+	select {
+	case err := <-done:
+		t.Fatalf("it did not wait: %v", err)
+	default:
+	}
+	allocation(t, c, nil)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if err := consume(t.Context(), x, all, 40, nil); err != nil {
+		t.Fatal(err)
+	}
+	agree(t, x, all)
 }
 
 // rejecting stands before the server and answers 429 for a share of the items of each _bulk, now and then for all of it and 503 for others.

@@ -120,24 +120,25 @@ func (g *generation) fold(ctx context.Context, records []stream.Record) error {
 
 // write sends the documents and deals with those that were not taken.
 func (g *generation) write(ctx context.Context, order []intake.Subject, changed map[intake.Subject][]stream.Record) error {
+	if len(order) == 0 {
+		return nil
+	}
 	items := make([]*item, 0, len(order))
 	callbacks := false
+	s := g.sending(ctx)
 	for _, id := range order {
 		doc := g.cache[id].doc
 		line, err := encode(make([]byte, 0, 2048), g.x.analyzer, g.extras, &doc)
 		if err != nil {
-			if err := g.refuse(ctx, id, changed[id], &item{refused: &cause{"document", "it cannot be written as JSON"}}); err != nil {
-				return err
-			}
+			items = append(items, &item{id: string(id), done: true, refused: &cause{"document", "it cannot be written as JSON"}})
 			continue
 		}
-		items = append(items, indexItem(string(id), uint64(doc.Sequence), newer, line))
+		it := indexItem(string(id), uint64(doc.Sequence), newer, line)
+		items = append(items, it)
+		s.add(it)
 		callbacks = callbacks || doc.Kind == search.Callback
 	}
-	if len(items) == 0 {
-		return nil
-	}
-	err := g.bulk(ctx, items)
+	err := s.wait()
 	g.x.written.Add(1)
 	if callbacks {
 		g.x.callbacks.Add(1)
@@ -200,7 +201,10 @@ func (x *Index) flush(ctx context.Context, index string) error {
 
 // position reads the positions of an index.
 func (x *Index) position(ctx context.Context, index string) ([]search.Position, error) {
-	if err := x.flush(ctx, index); err != nil {
+	wait, cancel := context.WithTimeout(ctx, shortTime) // a shard without a node would hold the refresh for a minute
+	err := x.flush(wait, index)
+	cancel()
+	if err != nil {
 		return nil, err
 	}
 	var answer struct {

@@ -107,7 +107,7 @@ func (x *Index) search(ctx context.Context, plan search.Plan) (search.Result, er
 	if err != nil {
 		return search.Result{}, err
 	}
-	body := obj{"query": asked, "size": plan.Query.Limit, "from": offset, "track_total_hits": true, "track_scores": len(plan.Concepts) > 0}
+	body := obj{"query": asked, "_source": fieldDoc, "size": plan.Query.Limit, "from": offset, "track_total_hits": true, "track_scores": len(plan.Concepts) > 0}
 	newest := []any{obj{fieldArrived: "desc"}, obj{fieldSubject: "asc"}}
 	if byScore {
 		body["sort"] = append([]any{obj{"_score": "desc"}}, newest...)
@@ -361,7 +361,7 @@ func (x *Index) owedIDs(ctx context.Context) ([]string, error) {
 func (x *Index) walk(ctx context.Context, index string, query obj, page func([]hit) error) error {
 	var after []any
 	for {
-		body := obj{"query": query, "size": maxItems, "sort": []any{obj{fieldSubject: "asc"}}, "version": true, "track_total_hits": false}
+		body := obj{"query": query, "_source": fieldDoc, "size": perPage, "sort": []any{obj{fieldSubject: "asc"}}, "version": true, "track_total_hits": false}
 		if after != nil {
 			body["search_after"] = after
 		}
@@ -374,7 +374,7 @@ func (x *Index) walk(ctx context.Context, index string, query obj, page func([]h
 				return err
 			}
 		}
-		if len(answer.Hits.Hits) < maxItems {
+		if len(answer.Hits.Hits) < perPage {
 			return nil
 		}
 		after = []any{answer.Hits.Hits[len(answer.Hits.Hits)-1].Sort[0]}
