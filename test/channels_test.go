@@ -3,9 +3,12 @@ package test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
+	pngenc "image/png"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -509,4 +512,41 @@ func TestDeskTakesAChat(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 	h.clean()
+}
+
+// TestLiveChatSendsAPicture: the residents' chat page with its script begins a conversation and sends a picture; the server draws it anew and has it in the conversation.
+func TestLiveChatSendsAPicture(t *testing.T) {
+	t.Parallel()
+	h := start(t, config(t))
+	b := h.browser()
+	var png bytes.Buffer
+	if err := pngenc.Encode(&png, image.NewRGBA(image.Rect(0, 0, 40, 30))); err != nil {
+		t.Fatal(err)
+	}
+	b.open("/r/chat")
+	const root = `[...document.querySelectorAll("*")].map(e => e.shadowRoot).find(r => r && r.querySelector("textarea"))`
+	b.sees(root, 15*time.Second)
+	run := func(js string) {
+		t.Helper()
+		if _, err := chromedp.Run(b.ctx, chromedp.Evaluate[any]("(() => { const r = "+root+"; "+js+"; return 1 })()")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(`r.querySelector("textarea").value = "楼道灯坏了，照片在后面"; r.querySelector("form").requestSubmit()`)
+	b.sees(root+`.querySelector(".log .you:not(.unsent)")`, 15*time.Second)
+	run(`const raw = Uint8Array.from(atob("` + base64.StdEncoding.EncodeToString(png.Bytes()) + `"), c => c.charCodeAt(0)); const all = new DataTransfer();
+		all.items.add(new File([raw], "lamp.png", { type: "image/png" })); const i = r.querySelector("input[type=file]"); i.files = all.files; i.dispatchEvent(new Event("change"))`)
+	b.sees(root+`.querySelectorAll(".log .you:not(.unsent)").length === 2 && `+root+`.querySelector(".log").innerText.includes("图片")`, 20*time.Second)
+	b.picture("resident-live-chat")
+	e := h.contacts()[0]
+	var files int
+	for range 100 {
+		if files = h.ChatFiles(t.Context(), e.ID); files == 1 {
+			break
+		}
+		pause(50 * time.Millisecond)
+	}
+	if files != 1 || e.Channel != "chat" { // what the page shows as sent is there
+		t.Errorf("%d files are in the %s", files, e.Channel)
+	}
 }

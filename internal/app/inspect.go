@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"time"
 
+	"yingda/channels/webchat"
+	"yingda/intake"
 	"yingda/telephony/call"
 	"yingda/telephony/switchboard"
 )
@@ -55,4 +57,16 @@ func (a *App) Talking(ctx context.Context, login string) bool {
 		}
 	}
 	return false
+}
+
+// ChatFiles counts the files in a conversation.
+func (a *App) ChatFiles(ctx context.Context, id intake.ContactID) (n int) {
+	p, err := a.talks.Read(ctx, webchat.Staff{User: "inspect", SeeAny: true}, string(id), 0)
+	if err != nil {
+		return 0
+	}
+	for _, m := range p.Messages {
+		n += len(m.Files)
+	}
+	return n
 }

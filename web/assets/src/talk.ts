@@ -30,10 +30,12 @@ export interface Events {
   done(what: string): void; // "number", "bye"
 }
 
+interface Unsent { key: string; text: string; files?: string[] }
+
 interface Saved {
   token: string;
   start: string; // key under which the conversation was, or is to be, begun
-  unsent: { key: string; text: string }[];
+  unsent: Unsent[];
   seen: number; // number of the last message that was in sight
 }
 
@@ -74,7 +76,7 @@ export class Talk {
   open(): void {
     if (!this.stopped) return;
     this.stopped = false;
-    for (const u of this.kept.unsent) this.on.message({ n: 0, from: "you", text: u.text, key: u.key });
+    for (const u of this.kept.unsent) this.on.message({ n: 0, from: "you", text: u.text, key: u.key, files: u.files?.map(id => ({ id, type: "" })) });
     this.connect();
   }
 
@@ -84,6 +86,25 @@ export class Talk {
     this.save();
     this.on.message({ n: 0, from: "you", text, key: u.key });
     this.flush(u);
+  }
+
+  // attach hands in a picture or a document and says that it is there. It needs the line: a file is not kept in the tab. Null when it was taken in, else what
+  // to tell the person; "" when there is nothing better to say than to try again.
+  async attach(file: Blob): Promise<string | null> {
+    if (!this.kept.token || !this.ready) return "";
+    let r: Response;
+    try {
+      r = await fetch(this.url.replace(/^ws/, "http").replace(/\/ws$/, "/files"), { method: "POST", headers: { Authorization: "Bearer " + this.kept.token }, body: file });
+    } catch { return ""; }
+    let answer: { id?: string; say?: string } = {};
+    try { answer = await r.json(); } catch { /* no word with it */ }
+    if (!r.ok || !answer.id) return answer.say || "";
+    const u: Unsent = { key: random(), text: "", files: [answer.id] };
+    this.kept.unsent.push(u);
+    this.save();
+    this.on.message({ n: 0, from: "you", text: "", key: u.key, files: [{ id: answer.id, type: file.type }] });
+    this.flush(u);
+    return null;
   }
 
   typing(): void {
@@ -175,10 +196,10 @@ export class Talk {
   }
 
   // flush sends one message, or all that wait; when there is no conversation yet it is begun first.
-  private flush(one?: { key: string; text: string }): void {
+  private flush(one?: Unsent): void {
     if (!this.ready || this.over || !this.kept.unsent.length) return;
     if (this.kept.token) {
-      for (const u of one ? [one] : this.kept.unsent) this.send({ t: "say", key: u.key, text: u.text });
+      for (const u of one ? [one] : this.kept.unsent) this.send({ t: "say", key: u.key, text: u.text, files: u.files });
     } else if (!this.beginning) {
       this.beginning = true;
       if (!this.kept.start) { this.kept.start = random(); this.save(); }

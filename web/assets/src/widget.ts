@@ -95,7 +95,9 @@ function run(front: Front): void {
   const box = el("section", { className: "box", attrs: { role: inline ? "group" : "dialog", "aria-label": w("title") } });
   if (inline) box.append(el("h1", {}, w("head")));
   else box.append(el("div", { className: "head" }, el("h2", {}, w("title")), tel("tel"), shut));
-  const row = el("div", { className: "row" }, more, end);
+  const pick = el("input", { type: "file", accept: "image/jpeg,image/png,image/webp,image/gif", hidden: true, attrs: { "aria-label": w("attach") } });
+  const attach = el("button", { className: "plain", type: "button", hidden: true }, w("attach"));
+  const row = el("div", { className: "row" }, more, attach, pick, end);
   box.append(fact, log, fault, write, again, leave, row);
 
   const count = el("span", { className: "count", hidden: true, attrs: { "aria-hidden": "true" } });
@@ -124,6 +126,7 @@ function run(front: Front): void {
     write.hidden = over;
     again.hidden = !over;
     end.hidden = over || !s;
+    attach.hidden = over || !online || s !== "open" && s !== "waiting" && s !== "closed";
     more.hidden = over || !s || !!state.number;
     const low = log.scrollHeight - log.scrollTop - log.clientHeight < 120;
     if (more.hidden) { leave.hidden = true; more.setAttribute("aria-expanded", "false"); }
@@ -253,6 +256,17 @@ function run(front: Front): void {
     leave.hidden = !leave.hidden;
     more.setAttribute("aria-expanded", String(!leave.hidden));
     if (!leave.hidden) phone.focus();
+  };
+  attach.onclick = () => pick.click();
+  pick.onchange = async () => {
+    const file = pick.files?.[0];
+    if (!file) return;
+    attach.disabled = true;
+    complain("");
+    const why = await talk.attach(file);
+    attach.disabled = false;
+    pick.value = "";
+    if (why !== null) complain(why || w("attach_later"));
   };
   end.onclick = () => talk.bye();
   again.onclick = () => {
