@@ -81,7 +81,7 @@ func TestDeskInBrowser(t *testing.T) {
 	c.until(`document.querySelector(".op-same li")`)
 
 	// The server goes away in the middle of handing in.
-	c.expect = []string{"/desk/chat/ws", "ERR_", "Failed to load", "Failed to fetch", "503", "409"}
+	c.expects("ERR_", "Failed to load", "Failed to fetch", "503", "409")
 	l.mute.Store(true)
 	key := func(k string, more string) {
 		c.run(chromedp.Evaluate[chromedp.Void](`(document.activeElement || document.body).dispatchEvent(new KeyboardEvent("keydown", { key: "` + k + `", bubbles: true, cancelable: true, ` + more + ` })); 0`))
@@ -163,7 +163,7 @@ func TestDeskInBrowser(t *testing.T) {
 	c.until(`document.title.startsWith("●")`)
 	h.set(func() { h.state = "idle" })
 	c.until(`!document.title.startsWith("●")`)
-	c.expect = append(c.expect, "503")
+	c.expects("ERR_", "Failed to load", "Failed to fetch", "503", "409")
 	h.set(func() { h.fail = errors.New("the disk is gone") })
 	c.open("/me")
 	c.shot("desk-error")

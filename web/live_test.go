@@ -137,7 +137,7 @@ func TestServerGone(t *testing.T) {
 	c.signIn(users.Supervisor)
 	c.open("/wall")
 	c.until(`document.querySelector("[data-asof-here]").textContent === "14:32:07"`)
-	c.expect = []string{"/desk/chat/ws", "ERR_", "Failed to load", "Failed to fetch"}
+	c.expects("ERR_", "Failed to load", "Failed to fetch")
 	gone.Store(true)
 	front.CloseClientConnections()
 	c.until(`document.documentElement.classList.contains("stopped") && getComputedStyle(document.querySelector("#part")).visibility === "hidden" && document.querySelector(".w-stopped [data-stopped-at]").textContent === "14:32:07"`)

@@ -28,7 +28,7 @@ type resident struct {
 
 func (h *house) resident() resident {
 	c := h.chromium()
-	c.expect = []string{"/desk/chat/ws", "422", "404", "409", "429", "503"}
+	c.expects("422", "404", "409", "429", "503")
 	r := resident{c, h.sample.town()}
 	r.scripts(false)
 	return r

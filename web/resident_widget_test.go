@@ -290,7 +290,7 @@ func (c *chrome) write(text string) {
 func TestWidget(t *testing.T) {
 	h, e, site := widgetHouse(t)
 	c := h.chromium()
-	c.expect = []string{"/desk/chat/ws", "WebSocket", "503"}
+	c.expects("WebSocket", "503")
 	c.size(1366, 768, false)
 	open := func(path string) {
 		t.Helper()
@@ -436,7 +436,7 @@ func TestWidget(t *testing.T) {
 func TestLiveChatPage(t *testing.T) {
 	h, e, _ := widgetHouse(t)
 	c := h.chromium()
-	c.expect = []string{"/desk/chat/ws", "WebSocket", "503"}
+	c.expects("WebSocket", "503")
 	c.size(390, 844, false)
 	e.shut = true
 	c.open("/r/chat")

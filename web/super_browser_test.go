@@ -56,7 +56,7 @@ func TestSuperInBrowser(t *testing.T) {
 		seen(pages[i].name + "-empty")
 	}
 	h.set(func() { h.empty = false })
-	c.expect = []string{"503"}
+	c.expects("503")
 	h.set(func() { h.fail = errors.New("the disk is gone") })
 	for _, i := range []int{0, 5, 7} {
 		c.open(pages[i].path)
@@ -145,7 +145,7 @@ func TestStaffPagesWithAxe(t *testing.T) {
 	all("stopped", "/wall")
 	h.set(func() { h.stale = 0 })
 	c.open("/unreturned")
-	c.expect = []string{"503", "404", "409"}
+	c.expects("503", "404", "409")
 	h.set(func() { h.fail = errors.New("the disk is gone") })
 	all("error", "/unreturned", contact, "/wall", "/cases", "/search?q=x", "/me")
 	h.set(func() { h.fail = nil })

@@ -43,7 +43,7 @@ func TestWorkerPictures(t *testing.T) {
 		c.shot("grid-" + p.name + "-zoom")
 	}
 	c.size(390, 844, false)
-	c.expect = []string{"/desk/chat/ws", "503"}
+	c.expects("503")
 	h.set(func() { h.fail = errors.New("the disk is gone") })
 	c.open("/grid")
 	c.shot("grid-error")
@@ -106,7 +106,7 @@ func TestDeadSpot(t *testing.T) {
 	c.open("/grid")
 	c.until(`document.querySelector(".gw-list li") && document.querySelector("[data-sync-word]").textContent === "都交上了"`)
 
-	c.expect = []string{"/desk/chat/ws", "ERR_", "Failed to load", "Failed to fetch", "503"}
+	c.expects("ERR_", "Failed to load", "Failed to fetch", "503")
 	l.cut()
 	c.open("/grid/" + aVisit) // from what the phone has kept
 	c.until(`document.querySelector("h1") && document.querySelector("h1").textContent.includes("赵伯")`)
