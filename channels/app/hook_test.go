@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -149,10 +150,20 @@ func TestWebhooks(t *testing.T) {
 	o.apply(opened)
 	dispatched, closed := record(c.say(&intake.CaseDispatchedV1{To: "grid/g1"})), record(c.say(&intake.CaseClosedV1{Result: "solved"}))
 	o.apply(dispatched, closed)
-	r.wait(2)
+	different := func() []string { // a delivery whose answer came late is made again, under its id
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return slices.Compact(slices.Clone(r.ids))
+	}
+	for tries := 0; len(different()) < 3 && tries < 2000; tries++ {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if ids := different(); len(ids) != 3 || ids[0] == ids[2] {
+		t.Errorf("ids %v", ids)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.ids) != 5 || r.ids[0] != r.ids[1] || r.ids[1] != r.ids[2] || r.ids[3] == r.ids[0] || r.ids[4] == r.ids[3] {
+	if len(r.ids) < 5 || r.ids[0] != r.ids[1] || r.ids[1] != r.ids[2] {
 		t.Errorf("ids %v", r.ids)
 	}
 	states := []State{}
@@ -165,7 +176,7 @@ func TestWebhooks(t *testing.T) {
 			t.Errorf("%s", raw)
 		}
 	}
-	if fmt.Sprint(states) != "[routed routed routed dispatched closed]" {
+	if fmt.Sprint(slices.Compact(states)) != "[routed dispatched closed]" {
 		t.Errorf("%v", states)
 	}
 	st, err := o.server.Status(t.Context(), got.Receipt, "5678")
