@@ -61,8 +61,12 @@ func message(raw []byte) (kafka.Message, error) {
 			if others == nil {
 				others = map[string]json.RawMessage{}
 			}
-			others[p.name] = p.value
-			v = p.value // how a Boolean or an Integer is written (CloudEvents 1.0, Type System)
+			same, err := json.Marshal(p.value) // as it will stand in exact, with which it is compared on the way back
+			if err != nil {
+				return m, fmt.Errorf("%w: %w", intake.ErrInvalid, err)
+			}
+			others[p.name] = same
+			v = same // how a Boolean or an Integer is written (CloudEvents 1.0, Type System)
 		}
 		switch p.name {
 		case "specversion":
