@@ -206,17 +206,18 @@ func byteRange(h string, size int64) (from, to int64) {
 	if strings.Contains(spec, ",") {
 		return 0, size
 	}
-	from, errF := strconv.ParseInt(strings.TrimSpace(lo), 10, 64)
-	to, errT := strconv.ParseInt(strings.TrimSpace(hi), 10, 64)
+	first, errF := strconv.ParseUint(strings.TrimSpace(lo), 10, 63) // neither has a sign
+	last, errT := strconv.ParseUint(strings.TrimSpace(hi), 10, 63)
+	from, to = int64(first), int64(last)
 	switch {
 	case errF != nil && errT != nil:
 		return 0, size
 	case errF != nil: // the last so many
 		return max(0, size-to), size
 	case errT != nil:
-		return min(max(0, from), size), size
+		return min(from, size), size
 	}
-	return min(max(0, from), size), min(max(from, to+1), size)
+	return min(from, size), max(min(from, size), min(to, size-1)+1)
 }
 
 func (v *visit) contactFilter() ContactFilter {

@@ -402,6 +402,8 @@ func TestRecording(t *testing.T) {
 	test("bytes=1-2,5-9", 0, 1000)
 	test("bytes=x-y", 0, 1000)
 	test("bytes=9-2", 9, 9)
+	test("bytes=x--4", 0, 1000)
+	test("bytes=5-9223372036854775807", 5, 1000) // the end, and no overflow
 }
 
 // hurts are texts that would do something if any page let them.
