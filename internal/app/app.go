@@ -37,6 +37,7 @@ import (
 	"yingda/intake/stream/sqllog"
 	"yingda/internal/lines"
 	"yingda/internal/loop"
+	"yingda/internal/users"
 	"yingda/telephony"
 	"yingda/telephony/media"
 	"yingda/telephony/sip"
@@ -280,14 +281,17 @@ func (a *App) seenBefore(dedupe string) (intake.ContactID, intake.Sequence, bool
 }
 
 // phoneAccount finds the secret of an operator's phone for the registrar.
-func (a *App) phoneAccount(user string) (sip.Account, bool) {
+func (a *App) phoneAccount(user string) (sip.Account, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	d, err := a.users.Device(ctx, user)
-	if err != nil {
-		return sip.Account{}, false
+	switch {
+	case errors.Is(err, users.ErrUnknown):
+		return sip.Account{}, sip.ErrNoAccount
+	case err != nil:
+		return sip.Account{}, err
 	}
-	return sip.Account{User: user, Operator: d.User, HA1: d.HA1MD5, HA1SHA: d.HA1SHA256}, true
+	return sip.Account{User: user, Operator: d.User, HA1: d.HA1MD5, HA1SHA: d.HA1SHA256}, nil
 }
 
 // do carries out what the machines want, on the loop's goroutine: everything it calls only takes note and returns.

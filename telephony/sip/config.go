@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -25,14 +26,24 @@ type Config struct {
 	Domain    string     // realm of the digest and host part of our From; "": "yingda"
 	Agent     string     // Server and User-Agent; "": "yingda"
 
-	Trunks  []Trunk        // by whom calls come and through whom they go
-	Phones  []netip.Prefix // from where operators' phones may register; empty: from anywhere
-	Account func(user string) (Account, bool)
+	Trunks []Trunk        // by whom calls come and through whom they go
+	Phones []netip.Prefix // from where operators' phones may register; empty: from anywhere
+	// Account finds who may register. ErrNoAccount says that there is nobody of that name; any other error that it cannot be known now: then what was
+	// last known of the account holds, and who was never seen is asked to come again. It may take some time. Nil: nobody may register.
+	Account func(user string) (Account, error)
 	// Digests are the algorithms offered to phones, in order of preference; empty: SHA-256, MD5 (RFC 8760). There are phones (baresip's library,
 	// sipp) that give up as soon as one they do not know is among them: an office with such phones offers MD5 alone.
 	Digests []string
-	// Registrations keeps registered contacts over a restart; nil: in memory only.
+	// Registrations keeps registered contacts over a restart and for the node that takes over; nil: in memory only.
 	Registrations Registrations
+
+	// Elsewhere says that another node has the switchboard, and where: then new calls and registrations are sent on to it, while the calls that live
+	// here go on here. It is asked for every request, so it must be cheap, and it may change its mind at any moment. False, and nil: the switchboard is
+	// here. True with a zero Address: nobody is known to have it; callers and phones are asked to come again in two seconds.
+	Elsewhere func() (Elsewhere, bool)
+	// Peers are the other nodes. What they send on is taken as from where they had it, and they may have us pass calls to a phone or trunk that speaks
+	// with us. It must name no address from which anybody else speaks.
+	Peers []netip.Prefix
 	// Operators is told when an operator's phone becomes reachable or unreachable, in order for each operator. It must not block. Nil: nobody is told.
 	Operators func(op intake.UserID, reachable bool, why string)
 	// TrunkState is told when a trunk with an Outbound target begins or ceases to answer OPTIONS. It must not block. Nil: nobody is told.
@@ -69,7 +80,17 @@ type Trunk struct {
 	Codecs     []string       // empty: Config.Codecs
 	Trusted    bool           // its P-Asserted-Identity is believed before From
 	Outbound   Outbound       // how we call through it
+	Forward    bool           // it does not follow a 302: its calls for another node are passed on by us, and stay on this way
 }
+
+// Elsewhere is where the node that has the switchboard listens for SIP.
+type Elsewhere struct {
+	Address   netip.AddrPort // zero: not known
+	Transport string         // "udp", also when empty: nodes speak UDP among each other
+}
+
+// ErrNoAccount is the answer of Config.Account when nobody has that name.
+var ErrNoAccount = errors.New("sip: no such account")
 
 // Outbound is the far end of a trunk for calls that we make.
 type Outbound struct {
@@ -91,7 +112,9 @@ type Account struct {
 	HA1SHA   string // SHA-256
 }
 
-// Registrations keeps bindings over a restart and for a standby. Errors are logged; the binding lives on in memory.
+// Registrations keeps bindings over a restart and for a standby. They are called one at a time, never on a request's goroutine, and may take their
+// time; what fails is tried again until it works, only the newest state of each binding. A Save must not undo one with a later Expires: another node
+// may have written it. Load is called at the start and whenever the switchboard comes to this node.
 type Registrations interface {
 	Load() ([]Binding, error)
 	Save(Binding) error
@@ -105,6 +128,7 @@ type Binding struct {
 	Contact   string         // URI as the phone gave it; the key, together with User
 	Source    netip.AddrPort // where the REGISTER came from: that is where we send to
 	Transport string         // "udp" or "tcp"
+	Node      netip.AddrPort // the node that the phone speaks with: calls go by it while it lives, since a NAT may let in nobody else; zero: not known
 	Expires   time.Time
 	CallID    string // of the REGISTER, and its CSeq: an older one cannot undo a newer
 	CSeq      uint32
@@ -126,6 +150,7 @@ type Metrics struct {
 	Bindings func(count int)                           // registered contacts
 	Trunk    func(trunk string, why string)            // call refused by a trunk's limit: rate, concurrent
 	Sent     func(method string, status int, err bool) // a request of ours ended
+	Onward   func(method, how string)                  // for another node: redirected, forwarded, returned (a response), no_owner, loop, hops, lost
 }
 
 // Timers are those of RFC 3261 as far as our dialog layer owns them, and ours. Zero takes the value in brackets.
@@ -235,7 +260,7 @@ func (c Config) withDefaults() Config {
 		c.Seen = func(string) (intake.ContactID, intake.Sequence, bool) { return "", 0, false }
 	}
 	if c.Account == nil {
-		c.Account = func(string) (Account, bool) { return Account{}, false }
+		c.Account = func(string) (Account, error) { return Account{}, ErrNoAccount }
 	}
 	if c.Operators == nil {
 		c.Operators = func(intake.UserID, bool, string) {}
@@ -273,6 +298,7 @@ func (m Metrics) withDefaults() Metrics {
 	}
 	two(&m.Request)
 	two(&m.Trunk)
+	two(&m.Onward)
 	one(&m.Dropped)
 	one(&m.Offered)
 	one(&m.Late)

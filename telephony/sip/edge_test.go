@@ -113,14 +113,14 @@ type edge struct {
 
 var loopback = netip.MustParsePrefix("127.0.0.0/8")
 
-func accounts(user string) (Account, bool) {
+func accounts(user string) (Account, error) {
 	switch user {
 	case "1001", "1002":
-		return Account{User: user, Operator: intake.UserID("op-" + user), Password: "secret-" + user}, true
+		return Account{User: user, Operator: intake.UserID("op-" + user), Password: "secret-" + user}, nil
 	case "1003":
-		return Account{User: user, Operator: "op-1003", HA1: hashHex("MD5", "1003:yingda:secret-1003"), HA1SHA: hashHex("SHA-256", "1003:yingda:secret-1003")}, true
+		return Account{User: user, Operator: "op-1003", HA1: hashHex("MD5", "1003:yingda:secret-1003"), HA1SHA: hashHex("SHA-256", "1003:yingda:secret-1003")}, nil
 	}
-	return Account{}, false
+	return Account{}, ErrNoAccount
 }
 
 // newEdge starts a server on loopback, or on cfg.PacketConn.

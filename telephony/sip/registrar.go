@@ -261,7 +261,8 @@ func (r *registrar) authenticate(req *sip.Request, source netip.Addr) (account A
 		s.cfg.Metrics.Register("locked")
 		return Account{}, false, false
 	}
-	account, known := s.cfg.Account(c["username"])
+	account, err := s.cfg.Account(c["username"])
+	known := err == nil
 	if !known {
 		account = Account{User: c["username"], Password: "\x00 nobody"}
 	}

@@ -535,7 +535,7 @@ func TestRegistrarDigest(t *testing.T) {
 func TestRegistrarBruteForce(t *testing.T) {
 	checked := 0
 	virtual(t, func(c *Config) {
-		c.Account = func(user string) (Account, bool) { checked++; return accounts(user) }
+		c.Account = func(user string) (Account, error) { checked++; return accounts(user) }
 	}, func(t *testing.T, l *lab) {
 		p := l.peer(t, "203.0.113.5:5060")
 		m := p.request("REGISTER", "reg", 1)
