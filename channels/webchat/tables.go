@@ -293,3 +293,7 @@ func ptr(t time.Time) *time.Time {
 	t = t.UTC().Truncate(time.Millisecond)
 	return &t
 }
+
+// Revive gives a conversation that is in the tables back to the board, when it does not know it: one that an earlier run had, of which the stream told later. ErrToken when the
+// tables do not know it either.
+func (s *Server) Revive(ctx context.Context, id intake.ContactID) error { return s.live(ctx, id) }

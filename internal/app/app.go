@@ -33,7 +33,6 @@ import (
 	"yingda/intake"
 	"yingda/intake/books"
 	"yingda/intake/queue"
-	"yingda/intake/stream/kafka"
 	"yingda/intake/stream/sqllog"
 	"yingda/internal/lines"
 	"yingda/internal/loop"
@@ -68,8 +67,7 @@ type App struct {
 	writer   *writer
 	web      *web.Server
 	door     *door.Server
-	kafka    *kafka.Log // nil: none
-	outbox   *outbox    // with kafka
+	outbox   *outbox // with Kafka
 	talks    *webchat.Server
 	talkers  *chat.Board
 	http     *http.Server
@@ -121,6 +119,9 @@ func Start(ctx context.Context, c Config, o Options) (a *App, err error) {
 	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	a.cancel = cancel
+	if err := a.openKafka(run); err != nil {
+		return a, err
+	}
 	if err := a.openIndex(ctx); err != nil {
 		return a, err
 	}
@@ -136,10 +137,7 @@ func Start(ctx context.Context, c Config, o Options) (a *App, err error) {
 	if err := a.openTalks(run); err != nil {
 		return a, err
 	}
-	a.startReaders(run)
-	if err := a.openKafka(run); err != nil {
-		return a, err
-	}
+	a.startJobs(run)
 	a.wg.Go(func() { a.watch(run) })
 	if err := a.openControl(); err != nil {
 		return a, err
@@ -154,7 +152,7 @@ func Start(ctx context.Context, c Config, o Options) (a *App, err error) {
 
 // settle brings the books up to date and ends what the last run left open, before any call is taken.
 func (a *App) settle(ctx context.Context) error {
-	if err := a.booksConsumer().catchUp(ctx, a.head); err != nil {
+	if err := a.upToDate(ctx, a.booksConsumer()); err != nil {
 		return fmt.Errorf("books: %w", err)
 	}
 	open, err := a.books.OpenContacts(ctx)
@@ -184,24 +182,32 @@ func (a *App) settle(ctx context.Context) error {
 
 // interrupted makes the events that end what was open, and remembers the calls whose INVITE may come again.
 func (a *App) interrupted(now time.Time, open []books.OpenContact) ([]intake.Event, error) {
-	var mine []switchboard.Open
+	var mine []books.OpenContact
 	for _, c := range open {
-		if c.Channel == intake.Chat {
-			continue // conversations go on, see openTalks
+		if c.Channel != intake.Chat && a.ours(c) { // conversations go on, see openTalks
+			mine = append(mine, c)
 		}
-		mine = append(mine, switchboard.Open{Contact: c.ID, PartitionKey: c.Key, Last: c.Newest, Arrived: c.Arrived, Answered: c.Answered})
 	}
-	events := a.board.Interrupted(now, mine)
+	events := a.endedFor(now, mine)
 	after := map[intake.ContactID]intake.Sequence{}
 	for _, e := range events {
 		after[e.Contact()] = e.Sequence
 	}
 	for _, c := range open {
-		if c.Dedupe != "" {
+		if c.Dedupe != "" && a.ours(c) {
 			a.seen.Store(c.Dedupe, seenContact{c.ID, after[c.ID]})
 		}
 	}
 	return events, nil
+}
+
+// endedFor makes the provisional ends of contacts that nobody has in hand any more.
+func (a *App) endedFor(now time.Time, open []books.OpenContact) []intake.Event {
+	list := make([]switchboard.Open, len(open))
+	for i, c := range open {
+		list[i] = switchboard.Open{Contact: c.ID, PartitionKey: c.Key, Last: c.Newest, Arrived: c.Arrived, Answered: c.Answered}
+	}
+	return a.board.Interrupted(now, list)
 }
 
 // openPhones starts the switchboard's loop, the media plane and the SIP edge.
@@ -473,9 +479,6 @@ func (a *App) Stop(ctx context.Context) error {
 		a.cancel()
 	}
 	a.wg.Wait()
-	if a.kafka != nil {
-		errs = append(errs, a.kafka.Close())
-	}
 	if a.Store != nil {
 		if a.index != nil {
 			errs = append(errs, a.index.Close())

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"yingda/intake"
@@ -53,6 +55,9 @@ type AuditFinding struct {
 // Audit folds the whole stream anew, in memory, and holds books, index and case book against it. It works beside a running
 // program: what the books have not read yet is left out and said; when they read on meanwhile, it begins again.
 func (s *Store) Audit(ctx context.Context) (r AuditReport, err error) {
+	if err := s.OpenStream(ctx, nil); err != nil {
+		return r, err
+	}
 	for range 20 {
 		var moved bool
 		if r, moved, err = s.audit(ctx); err != nil || !moved || r.Clean {
@@ -73,6 +78,11 @@ func (s *Store) audit(ctx context.Context) (r AuditReport, moved bool, err error
 	ledger := recovery.NewLedger(recovery.Config{Due: s.Config.Books.Due, MaxTries: s.Config.Books.Tries}, func() intake.CallbackID { return intake.CallbackID(newID()) })
 	if err := s.foldStream(ctx, upTo, &r, book, ledger); err != nil {
 		return r, false, err
+	}
+	for _, c := range book.Contacts() {
+		if slices.Contains(c.Flags, intake.Unwritten) {
+			r.Unwritten++
+		}
 	}
 	differ, err := s.books.Compare(ctx, book, ledger)
 	if err != nil {
@@ -115,53 +125,99 @@ func (s *Store) audit(ctx context.Context) (r AuditReport, moved bool, err error
 	}
 	r.Clean = len(r.Findings) == 0
 	now, err := s.booksAt(ctx)
-	return r, now != upTo, err
+	return r, !maps.Equal(now, upTo), err
 }
 
-// booksAt is how far the books have read, −1 when not at all.
-func (s *Store) booksAt(ctx context.Context) (int64, error) {
+// reached is how far a reader has come in each partition; none where it has not begun.
+type reached map[int32]int64
+
+// booksAt is how far the books have read the stream.
+func (s *Store) booksAt(ctx context.Context) (reached, error) {
 	at, err := s.DB.Positions(ctx, booksGroup)
-	var upTo int64 = -1
-	for _, p := range at {
-		upTo = max(upTo, p.Offset)
+	return s.inStream(at), err
+}
+
+// inStream leaves out the positions of another stream, which an office had before.
+func (s *Store) inStream(list []stream.Position) reached {
+	m := reached{}
+	for _, p := range list {
+		if (p.Partition >= kafkaFirst) == (s.kafka != nil) {
+			m[p.Partition] = p.Offset
+		}
 	}
-	return upTo, err
+	return m
+}
+
+// has says whether a record is behind the reader.
+func (m reached) has(p stream.Position) bool {
+	at, ok := m[p.Partition]
+	return ok && p.Offset <= at
+}
+
+// behind is how many positions m lacks of what other has.
+func (m reached) behind(other reached) (n int64) {
+	for p, o := range other {
+		at, ok := m[p]
+		if !ok {
+			at = -1
+		}
+		n += max(o-at, 0)
+	}
+	return n
 }
 
 func (r *AuditReport) find(where, id, what string, args ...any) {
 	r.Findings = append(r.Findings, AuditFinding{where, id, fmt.Sprintf(what, args...)})
 }
 
-// foldStream reads the stream up to where the books are.
-func (s *Store) foldStream(ctx context.Context, upTo int64, r *AuditReport, book *answerrate.Book, ledger *recovery.Ledger) error {
-	head, err := s.head()
-	if err != nil || head.Offset < 0 {
+// foldStream reads the stream up to where the books are, and counts what is beyond.
+func (s *Store) foldStream(ctx context.Context, upTo reached, r *AuditReport, book *answerrate.Book, ledger *recovery.Ledger) error {
+	last := make(map[intake.Subject]intake.Sequence)
+	return readAll(ctx, s.stream(), "audit", func(rec stream.Record) {
+		r.Events++
+		if rec.Event.Time.After(r.AsOf) {
+			r.AsOf = rec.Event.Time
+		}
+		switch {
+		case rec.Err != nil:
+			r.find("stream", fmt.Sprintf("%d/%d", rec.Partition, rec.Offset), "cannot be read: %v", rec.Err)
+		case !upTo.has(rec.Position):
+			r.Behind++
+		default:
+			s.foldOne(rec, r, book, ledger, last)
+		}
+	})
+}
+
+// readAll gives every record that the stream has now.
+func readAll(ctx context.Context, log Stream, group string, each func(stream.Record)) error {
+	ends, err := log.Ends(ctx)
+	if err != nil {
 		return err
 	}
-	reader, err := s.Log.Open("audit", stream.Position{Offset: -1})
+	missing := reached{}
+	for _, p := range ends {
+		if p.Offset >= 0 {
+			missing[p.Partition] = p.Offset
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	reader, err := log.Open(group, stream.Position{Offset: -1})
 	if err != nil {
 		return err
 	}
 	defer reader.Close()
-	last := make(map[intake.Subject]intake.Sequence)
-	for pos := int64(-1); pos < head.Offset; {
+	for len(missing) > 0 {
 		records, err := reader.Fetch(ctx, 2000)
 		if err != nil {
 			return err
 		}
 		for _, rec := range records {
-			pos = rec.Offset
-			r.Events++
-			if rec.Event.Time.After(r.AsOf) {
-				r.AsOf = rec.Event.Time
-			}
-			switch {
-			case rec.Err != nil:
-				r.find("stream", fmt.Sprint(rec.Offset), "cannot be read: %v", rec.Err)
-			case rec.Offset > upTo:
-				r.Behind++
-			default:
-				s.foldOne(rec, r, book, ledger, last)
+			each(rec)
+			if end, ok := missing[rec.Partition]; ok && rec.Offset >= end {
+				delete(missing, rec.Partition)
 			}
 		}
 	}
@@ -174,19 +230,12 @@ func (s *Store) foldOne(rec stream.Record, r *AuditReport, book *answerrate.Book
 		r.find("stream", e.ID(), "events are missing before it: the last was %s", before)
 	}
 	last[e.Subject] = max(last[e.Subject], e.Sequence)
-	if end, ok := e.Data.(*intake.EndedV1); ok {
-		for _, f := range end.Flags {
-			if f == intake.Unwritten {
-				r.Unwritten++
-			}
-		}
-	}
 	book.Apply(e)
 	ledger.Step(e)
 }
 
 // auditSearch holds the index against the stream: every contact has its document, and no document is of nobody.
-func (s *Store) auditSearch(ctx context.Context, r *AuditReport, book *answerrate.Book, upTo int64) error {
+func (s *Store) auditSearch(ctx context.Context, r *AuditReport, book *answerrate.Book, upTo reached) error {
 	x := s.index
 	if x == nil {
 		dir := filepath.Join(s.Config.Data, "index")
@@ -208,12 +257,13 @@ func (s *Store) auditSearch(ctx context.Context, r *AuditReport, book *answerrat
 	if err != nil {
 		return err
 	}
-	var read int64 = -1
-	for _, p := range at {
-		read = max(read, p.Offset)
+	positions := make([]stream.Position, len(at))
+	for i, p := range at {
+		positions[i] = stream.Position(p)
 	}
-	if read < upTo { // it has yet to read what the books have; what it lacks is late, not lost
-		r.SearchBehind = upTo - read
+	read := s.inStream(positions)
+	if behind := read.behind(upTo); behind > 0 { // it has yet to read what the books have; what it lacks is late, not lost
+		r.SearchBehind = behind
 		return nil
 	}
 	for _, c := range book.Contacts() {
@@ -232,7 +282,7 @@ func (s *Store) auditSearch(ctx context.Context, r *AuditReport, book *answerrat
 	if err != nil {
 		return err
 	}
-	if have := len(book.Contacts()); read == upTo && n != have {
+	if have := len(book.Contacts()); maps.Equal(read, upTo) && n != have {
 		r.find("search", "count", "%d documents of contacts, %d contacts in the stream", n, have)
 	}
 	return nil
@@ -245,15 +295,20 @@ func (s *Store) auditNamed(ctx context.Context, r *AuditReport, book *answerrate
 	for _, c := range book.Contacts() {
 		offered[c.ID] = true
 	}
+	var unknown []casebook.Named
 	for _, n := range named {
-		if offered[n.Contact] {
-			continue
+		if !offered[n.Contact] {
+			unknown = append(unknown, n)
 		}
-		late, err := s.Log.Subject(ctx, n.Contact.Subject())
-		if err != nil {
-			return err
-		}
-		if len(late) == 0 {
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	if err := readAll(ctx, s.stream(), "audit", func(rec stream.Record) { offered[rec.Event.Contact()] = true }); err != nil {
+		return err
+	}
+	for _, n := range unknown {
+		if !offered[n.Contact] {
 			r.find("casebook", string(n.Contact), "case %s names this contact, which is in no book", n.Case)
 		}
 	}

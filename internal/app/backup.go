@@ -40,7 +40,7 @@ func (s *Store) Backup(ctx context.Context, path string, say io.Writer) (err err
 	// outbox, is in the log up to its head; what comes after that the tables do not know.
 	var end stream.Position
 	err = s.DB.Backup(ctx, filepath.Join(dir, "yingda.db"), func(context.Context) (err error) {
-		end, err = s.head()
+		end, err = s.Log.Head(ctx)
 		return err
 	})
 	if err != nil {

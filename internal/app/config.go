@@ -141,7 +141,8 @@ type StreamConfig struct {
 	Ballast int64         `koanf:"ballast" doc:"bytes set aside on disk and given up when it fills; -1: none"`
 	Budget  int64         `koanf:"budget" doc:"bytes of disk for events beside Kafka; an alarm stands from half of it on. Nothing is refused beyond it"`
 
-	Kafka kafka.Settings `koanf:"kafka" doc:"Kafka, to which every event is carried on; without brokers there is none"`
+	Keep  time.Duration  `koanf:"keep" doc:"how long events stay on this machine after Kafka has them; 0: for ever, so that the way back to one machine stays open"`
+	Kafka kafka.Settings `koanf:"kafka" doc:"Kafka, to which every event is carried on and which is then what all read; without brokers there is none"`
 }
 
 // Default is what holds when nothing is set: `yingda serve` with no file at all works.

@@ -13,58 +13,54 @@ import (
 )
 
 // consumer reads the stream under one name and brings about an effect, a batch at a time, for ever: a failure is said and
-// tried again with growing pauses, nothing is skipped.
+// tried again with growing pauses. What can never be used goes to the dead letters, when there are any; nothing is skipped.
 //
 // The goroutine: "consumer <name>", owned by the App, ends with its context.
 type consumer struct {
-	name  string
-	log   stream.Log
-	from  func(ctx context.Context) ([]stream.Position, error) // where its effects are; nil: the log's own positions
-	apply func(ctx context.Context, records []stream.Record) error
-	after func() // told after each batch; must not block
-	slog  *slog.Logger
+	name   string
+	stream func() Stream
+	from   func(ctx context.Context) ([]stream.Position, error) // where its effects are
+	apply  func(ctx context.Context, records []stream.Record) error
+	follow func(ctx context.Context, r stream.Reader, each func([]stream.Record)) error // reads, applies and commits by itself; nil: read does
+	after  func()                                                                        // told after each batch; must not block
+	dead   func() stream.DeadLetters                                                     // nil, or gives nil: what cannot be used is tried for ever
+	alive  func(ctx context.Context) bool                                                // whether what its effects are in works: then a failure is the record's
+	slog   *slog.Logger
 
 	asOf    atomic.Int64 // ms: time of the newest event that is in
 	failing atomic.Int64 // ms: since when it fails, 0 when it does not
 }
 
-const batchSize = 500
+const (
+	batchSize = 500
+	fewTries  = 5 // of a batch, before its records are tried one by one
+)
 
 func (c *consumer) run(ctx context.Context) {
-	pause := 100 * time.Millisecond
-	for ctx.Err() == nil {
-		err := c.read(ctx, func() { pause = 100 * time.Millisecond })
+	tries := 0
+	for pause := 100 * time.Millisecond; ctx.Err() == nil; pause = min(2*pause, 10*time.Second) {
+		err := c.read(ctx, tries, func() { pause, tries = 100*time.Millisecond, 0 })
 		if ctx.Err() != nil || errors.Is(err, stream.ErrClosed) {
 			return
 		}
+		tries++
 		c.failing.CompareAndSwap(0, time.Now().UnixMilli())
 		c.slog.Error("consumer", "name", c.name, "err", err, "again_in", pause)
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
 		}
-		pause = min(2*pause, 10*time.Second)
 	}
 }
 
-// read opens a reader where the effects end and goes on until something fails.
-func (c *consumer) read(ctx context.Context, good func()) error {
+// read opens a reader where the effects end and goes on until something fails. tries says how often it has just failed here.
+func (c *consumer) read(ctx context.Context, tries int, good func()) error {
 	reader, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer reader.Close()
-	for {
-		records, err := reader.Fetch(ctx, batchSize)
-		if err != nil {
-			return err
-		}
-		if err := c.apply(ctx, records); err != nil {
-			return err
-		}
-		if err := reader.Commit(ctx, last(records)...); err != nil {
-			return err
-		}
+	done := func(records []stream.Record) {
 		if t := newest(records); !t.IsZero() {
 			c.asOf.Store(t.UnixMilli())
 		}
@@ -74,38 +70,106 @@ func (c *consumer) read(ctx context.Context, good func()) error {
 			c.after()
 		}
 	}
+	if c.follow != nil && tries < fewTries {
+		return c.follow(ctx, reader, done)
+	}
+	for {
+		records, err := reader.Fetch(ctx, batchSize)
+		if err != nil {
+			return err
+		}
+		if err := c.bring(ctx, records, tries); err != nil {
+			return err
+		}
+		if err := reader.Commit(ctx, last(records)...); err != nil {
+			return err
+		}
+		tries = 0
+		done(records)
+		if c.follow != nil {
+			return c.follow(ctx, reader, done)
+		}
+	}
+}
+
+// bring brings about what a batch says: first what cannot be read goes aside; a batch that failed time and again is tried record by record, and the one that
+// still fails while everything else works goes aside as well.
+func (c *consumer) bring(ctx context.Context, records []stream.Record, tries int) error {
+	var dead stream.DeadLetters
+	if c.dead != nil {
+		dead = c.dead()
+	}
+	if dead != nil {
+		if err := putAside(ctx, dead, c.name, records); err != nil {
+			return err
+		}
+	}
+	if dead == nil || tries < fewTries {
+		return c.apply(ctx, records)
+	}
+	for i, r := range records {
+		err := c.apply(ctx, records[i:i+1])
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil || c.alive != nil && !c.alive(ctx) {
+			return err
+		}
+		r.Err = err
+		if err := putAside(ctx, dead, c.name, []stream.Record{r}); err != nil {
+			return err
+		}
+		c.slog.Error("an event is put aside: it could not be used time and again; see yingda dlq", "name", c.name, "partition", r.Partition, "position", r.Offset, "err", err)
+		if err := c.apply(ctx, []stream.Record{r}); err != nil { // without its event: only the position moves
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *consumer) open(ctx context.Context) (stream.Reader, error) {
-	if c.from == nil {
-		return c.log.Open(c.name)
-	}
 	at, err := c.from(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if len(at) == 0 {
-		return c.log.Open(c.name, stream.Position{Offset: -1})
+		at = []stream.Position{{Offset: -1}}
 	}
-	return c.log.Open(c.name, at...)
+	return c.stream().Open(c.name, at...)
 }
 
-// catchUp applies what is in the log now and returns: at the start, before calls are taken.
-func (c *consumer) catchUp(ctx context.Context, head func() (stream.Position, error)) error {
-	end, err := head()
-	if err != nil || end.Offset < 0 {
+// catchUp applies what is in the stream now and returns: at the start, before calls are taken.
+func (c *consumer) catchUp(ctx context.Context) error {
+	ends, err := c.stream().Ends(ctx)
+	if err != nil {
 		return err
+	}
+	at, err := c.from(ctx)
+	if err != nil {
+		return err
+	}
+	missing := map[int32]int64{}
+	for _, p := range ends {
+		if p.Offset >= 0 {
+			missing[p.Partition] = p.Offset
+		}
+	}
+	reached := func(list []stream.Position) {
+		for _, p := range list {
+			if end, ok := missing[p.Partition]; ok && p.Offset >= end {
+				delete(missing, p.Partition)
+			}
+		}
+	}
+	if reached(at); len(missing) == 0 {
+		return nil
 	}
 	reader, err := c.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer reader.Close()
-	at, err := c.from(ctx)
-	if err != nil {
-		return err
-	}
-	for len(at) == 0 || at[0].Offset < end.Offset {
+	for len(missing) > 0 {
 		records, err := reader.Fetch(ctx, 2000)
 		if err != nil {
 			return err
@@ -113,29 +177,36 @@ func (c *consumer) catchUp(ctx context.Context, head func() (stream.Position, er
 		if err := c.apply(ctx, records); err != nil {
 			return err
 		}
-		at = last(records)
-		if err := reader.Commit(ctx, at...); err != nil {
+		done := last(records)
+		if err := reader.Commit(ctx, done...); err != nil {
 			return err
 		}
+		reached(done)
 	}
 	return nil
 }
 
-// inTx makes an apply whose effect and position are one transaction.
-func inTx(db *store.DB, group string, apply func(ctx context.Context, tx *store.Tx, records []stream.Record) error) func(context.Context, []stream.Record) error {
-	return func(ctx context.Context, records []stream.Record) error {
-		return db.Tx(ctx, func(tx *store.Tx) error {
-			if err := apply(ctx, tx, records); err != nil {
-				return err
-			}
-			for _, p := range last(records) {
-				if err := tx.SetPosition(ctx, group, p); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+// tables makes a consumer whose effect and position are one transaction in the tables.
+func (a *App) tables(group string, apply func(ctx context.Context, tx *store.Tx, records []stream.Record) error, after func()) *consumer {
+	return &consumer{name: group, stream: a.stream, slog: a.log, after: after, dead: a.deadLetters, alive: a.tablesWork,
+		from:  func(ctx context.Context) ([]stream.Position, error) { return a.DB.Positions(ctx, group) },
+		apply: fenced(a.DB, group, apply)}
+}
+
+// deadLetters of the stream; nil when there are none.
+func (s *Store) deadLetters() stream.DeadLetters {
+	if s.dead == nil {
+		return nil
 	}
+	return s.dead
+}
+
+// tablesWork says whether a transaction can be written now.
+func (s *Store) tablesWork(ctx context.Context) bool {
+	return s.DB.Tx(ctx, func(tx *store.Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE positions SET pos = pos WHERE grp = ''")
+		return err
+	}) == nil
 }
 
 // last gives the highest position of each partition in a batch.

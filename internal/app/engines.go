@@ -3,32 +3,40 @@ package app
 import (
 	"context"
 	"fmt"
-	"time"
 
+	"yingda/intake/stream"
 	"yingda/intake/stream/kafka"
+	"yingda/internal/store"
 	"yingda/search/elastic"
 )
 
-// forEver is how long events stay in this machine's log beside Kafka: it is what its own consumers read, and what an index is built again from.
-const forEver = 200 * 365 * 24 * time.Hour
-
-// openKafka begins to carry every event on to Kafka, for other departments and other machines. Without brokers in the configuration there is none; when
-// they cannot be reached calls go on and what is owed to them waits in the log.
+// openKafka begins to carry this machine's events on to Kafka, which its consumers then read. Without brokers in the configuration there is none; when they
+// cannot be reached calls go on, and what is owed to Kafka waits in the log.
 func (a *App) openKafka(ctx context.Context) error {
-	c := a.Config.Stream
-	if len(c.Kafka.Brokers) == 0 {
-		return nil
-	}
-	var err error
-	a.kafka, err = kafka.Open(ctx, kafka.Config{Settings: c.Kafka, Codec: a.codec, Now: a.now, Logger: a.log, Changed: func(kafka.State) { a.changes.tell() }})
-	if err != nil {
+	if err := a.OpenStream(ctx, func(kafka.State) { a.changes.tell() }); err != nil {
 		return err
 	}
-	relay := &kafka.Relay{Outbox: a.Log, Log: a.kafka, Node: a.Config.Office.Node, Dead: a.kafka.DeadLetters(), Logger: a.log}
-	a.outbox = &outbox{config: OutboxConfig{Budget: c.Budget, Keep: forEver}, log: a.Log, relay: relay, now: a.now, slog: a.log, alarm: a.changes.tell}
+	if a.kafka == nil {
+		return nil
+	}
+	c := a.Config.Stream
+	relay := &kafka.Relay{Outbox: a.Log, Log: a.kafka, Node: a.Config.Office.Node, Dead: a.dead, Logger: a.log}
+	a.outbox = &outbox{config: outboxConfig{budget: c.Budget, keep: c.Keep}, log: a.Log, relay: relay, now: a.now, slog: a.log, alarm: a.changes.tell}
 	a.wg.Go(func() { a.outbox.run(ctx) })
 	return nil
 }
+
+// relayTo is where the outbox of the tables goes: straight to Kafka when several machines share the tables, so that what stands there is never owed by one
+// of them; else into this machine's log.
+func (a *App) relayTo() stream.Log {
+	if a.kafka != nil && a.shared() {
+		return a.kafka
+	}
+	return a.Log
+}
+
+// shared says whether other machines may have the same tables.
+func (s *Store) shared() bool { return store.IsPostgres(s.Config.Tables.Address) }
 
 // openElastic opens the index in Elasticsearch.
 func (a *App) openElastic() error {

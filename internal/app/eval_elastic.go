@@ -78,11 +78,14 @@ func (s *Store) Reindex(ctx context.Context, o ReindexOptions, w io.Writer) erro
 	if len(s.Config.Search.Elastic.Addresses) == 0 {
 		return ErrNoElastic
 	}
+	if err := s.OpenStream(ctx, nil); err != nil {
+		return err
+	}
 	x, err := elastic.Open(s.Config.Search.Elastic, elastic.Options{Logger: s.slog})
 	if err != nil {
 		return err
 	}
-	return errors.Join(reindex(ctx, x, s.Log, o, w), x.Close())
+	return errors.Join(reindex(ctx, x, s.stream(), o, w), x.Close())
 }
 
 // reindex reads the log that the index is made from.

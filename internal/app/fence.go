@@ -64,22 +64,22 @@ func takePositions(ctx context.Context, tx *store.Tx, group string, partitions [
 	return at, nil
 }
 
-// aside makes an apply that puts what cannot be read among the dead letters, before the rest has its effect: a record is never passed over silently. source is
-// the name of what the records stand in.
-func aside(dead stream.DeadLetters, group, source string, apply func(context.Context, []stream.Record) error) func(context.Context, []stream.Record) error {
-	return func(ctx context.Context, records []stream.Record) error {
-		for _, r := range records {
-			if r.Err == nil {
-				continue
-			}
-			err := dead.Put(ctx, stream.Letter{Consumer: group, Source: source, Position: r.Position, Raw: r.Raw, Reason: r.Err.Error(), Attempts: 1})
-			if err != nil {
-				return fmt.Errorf("put record %d of partition %d aside: %w", r.Offset, r.Partition, err)
-			}
+// putAside puts what cannot be used among the dead letters: a record is never passed over silently.
+func putAside(ctx context.Context, dead stream.DeadLetters, group string, records []stream.Record) error {
+	for _, r := range records {
+		if r.Err == nil {
+			continue
 		}
-		return apply(ctx, records)
+		err := dead.Put(ctx, stream.Letter{Consumer: group, Source: streamSource, Position: r.Position, Raw: r.Raw, Reason: r.Err.Error(), Attempts: 1})
+		if err != nil {
+			return fmt.Errorf("put record %d of partition %d aside: %w", r.Offset, r.Partition, err)
+		}
 	}
+	return nil
 }
+
+// streamSource is what the letters of consumers say of where their record stands; the relay's say the name of a node.
+const streamSource = "stream"
 
 // replay makes a consumer with tables read again what the stream took since a time, from the beginning for the zero time: empty takes its effects away, in the
 // transaction that moves the positions back. Who applies only what is newer needs that for anything to happen; a nil empty is for one that doesn't. The consumer

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -95,26 +96,61 @@ func TestFenced(t *testing.T) {
 	test([]string{"0/0", "3/5", "3/6"}, "0/0", "3/4", "3/5", "3/6", "7/1")
 }
 
-func TestAside(t *testing.T) {
+func TestPutAside(t *testing.T) {
 	dead := &letters{}
-	passed := 0
-	apply := aside(dead, "search", "yingda.intake.v1", func(_ context.Context, records []stream.Record) error { passed += len(records); return nil })
 	bad := stream.Record{Position: stream.Position{Partition: 2, Offset: 5}, Raw: []byte("rubbish"), Err: errors.New("no event")}
-	if err := apply(t.Context(), []stream.Record{{}, bad, {}}); err != nil || passed != 3 {
-		t.Fatalf("%v, %d passed", err, passed)
+	if err := putAside(t.Context(), dead, "search", []stream.Record{{}, bad, {}}); err != nil {
+		t.Fatal(err)
 	}
-	want := stream.Letter{Consumer: "search", Source: "yingda.intake.v1", Position: bad.Position, Raw: bad.Raw, Reason: "no event", Attempts: 1}
+	want := stream.Letter{Consumer: "search", Source: streamSource, Position: bad.Position, Raw: bad.Raw, Reason: "no event", Attempts: 1}
 	if len(dead.put) != 1 || fmt.Sprint(dead.put[0]) != fmt.Sprint(want) {
 		t.Errorf("%+v", dead.put)
 	}
 	dead.fail = errors.New("full")
-	if err := apply(t.Context(), []stream.Record{bad}); !errors.Is(err, dead.fail) || passed != 3 {
+	if err := putAside(t.Context(), dead, "search", []stream.Record{bad}); !errors.Is(err, dead.fail) {
 		t.Errorf("what could not be put aside was passed over: %v", err)
 	}
 }
 
+// A record that can never be used does not hold up those behind it, and none but it goes aside.
+func TestOneBadRecord(t *testing.T) {
+	dead := &letters{}
+	broken := errors.New("no such column")
+	alive := true
+	var applied []string
+	c := &consumer{name: "books", slog: slog.New(slog.DiscardHandler), dead: func() stream.DeadLetters { return dead }, alive: func(context.Context) bool { return alive },
+		apply: func(_ context.Context, records []stream.Record) error {
+			for _, r := range records {
+				if r.Offset == 2 && r.Err == nil {
+					return broken
+				}
+			}
+			for _, r := range records {
+				applied = append(applied, fmt.Sprintf("%d/%d", r.Partition, r.Offset))
+			}
+			return nil
+		}}
+	records := batch("1/0", "1/1", "1/2", "1/3")
+	for tries := range fewTries {
+		if err := c.bring(t.Context(), records, tries); !errors.Is(err, broken) {
+			t.Fatalf("try %d: %v", tries, err)
+		}
+	}
+	alive = false // then it is not the record's fault
+	if err := c.bring(t.Context(), records, fewTries); !errors.Is(err, broken) || len(dead.put) != 0 {
+		t.Fatalf("%v, %d letters", err, len(dead.put))
+	}
+	alive, applied = true, nil
+	if err := c.bring(t.Context(), records, fewTries); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"1/0", "1/1", "1/2", "1/3"}; !slices.Equal(applied, want) || len(dead.put) != 1 || dead.put[0].Offset != 2 || dead.put[0].Reason != broken.Error() {
+		t.Errorf("applied %v, letters %+v", applied, dead.put)
+	}
+}
+
 func TestOutboxLevel(t *testing.T) {
-	c := OutboxConfig{Budget: 100}
+	c := outboxConfig{budget: 100}
 	test := func(used, free int64, want outboxLevel) {
 		t.Helper()
 		if got := c.level(sqllog.Usage{Used: used, Free: free}); got != want {

@@ -31,9 +31,6 @@ func (a *App) watch(ctx context.Context) {
 				a.log.Error("next month's secret could not be made", "err", err)
 			}
 		case <-every.C:
-			if _, err := a.books.Wake(ctx, a.now()); err != nil && ctx.Err() == nil {
-				a.log.Error("callbacks", "err", err)
-			}
 			a.reloadRules()
 			err := a.refresh(ctx)
 			if err != nil && !failing && ctx.Err() == nil {

@@ -137,7 +137,7 @@ func (b bookCollector) Collect(ch chan<- prometheus.Metric) {
 
 // lag of a reader, by the positions that it commits to the log after its effect.
 func (a *App) lag(ctx context.Context, r *consumer) (stream.Lag, error) {
-	return a.Log.Lag(ctx, r.name)
+	return a.stream().Lag(ctx, r.name)
 }
 
 func lagSeconds(now time.Time, l stream.Lag) float64 {

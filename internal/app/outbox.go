@@ -12,23 +12,19 @@ import (
 	"yingda/intake/stream/sqllog"
 )
 
-// OutboxConfig of a node whose events go on to Kafka. Zero values are DefaultOutbox's.
-type OutboxConfig struct {
-	Budget int64         `koanf:"budget" doc:"bytes of disk for events that are not in Kafka yet, or were sent a short while ago; an alarm stands from half of it on. Nothing is refused beyond it"`
-	Keep   time.Duration `koanf:"keep" doc:"how long events stay on this machine after Kafka has them"`
+// outboxConfig of a node whose events go on to Kafka.
+type outboxConfig struct {
+	budget int64         // bytes of disk; an alarm stands from half of it on
+	keep   time.Duration // how long events stay on this machine after Kafka has them; 0: for ever
 }
-
-// DefaultOutbox holds some ten million events, and a week.
-func DefaultOutbox() OutboxConfig { return OutboxConfig{Budget: 10 << 30, Keep: 7 * 24 * time.Hour} }
 
 // outbox is the way of a node's events to Kafka: it carries them, makes room, and knows when room or Kafka is wanting.
 //
 // Goroutines: "relay" carries, "room" looks each minute; both are owned by the App and end with their context.
 type outbox struct {
-	config OutboxConfig
+	config outboxConfig
 	log    *sqllog.Log
 	relay  *kafka.Relay
-	groups []string // who else reads the log here, and must have read what is deleted
 	now    func() time.Time
 	slog   *slog.Logger
 	alarm  func() // told when State has changed; must not block; nil: nobody is
@@ -54,11 +50,11 @@ const (
 func (l outboxLevel) String() string { return [...]string{"roomy", "half", "full"}[l] }
 
 // level of a usage. A budget that the disk cannot give is no budget.
-func (c OutboxConfig) level(u sqllog.Usage) outboxLevel {
+func (c outboxConfig) level(u sqllog.Usage) outboxLevel {
 	switch {
-	case u.Used >= c.Budget:
+	case u.Used >= c.budget:
 		return outboxFull
-	case u.Used >= c.Budget/2, u.Free >= 0 && u.Free < c.Budget-u.Used && u.Free < c.Budget/2:
+	case u.Used >= c.budget/2, u.Free >= 0 && u.Free < c.budget-u.Used && u.Free < c.budget/2:
 		return outboxHalf
 	}
 	return outboxRoomy
@@ -66,12 +62,6 @@ func (c OutboxConfig) level(u sqllog.Usage) outboxLevel {
 
 // run is both goroutines; it returns when ctx has ended and they have.
 func (o *outbox) run(ctx context.Context) {
-	if o.config.Budget == 0 {
-		o.config.Budget = DefaultOutbox().Budget
-	}
-	if o.config.Keep == 0 {
-		o.config.Keep = DefaultOutbox().Keep
-	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -91,12 +81,8 @@ func (o *outbox) run(ctx context.Context) {
 
 // look makes room and notes how much there is.
 func (o *outbox) look(ctx context.Context) {
-	n, err := o.log.Trim(ctx, o.now().Add(-o.config.Keep), append([]string{kafka.RelayGroup}, o.groups...)...)
-	if err != nil && ctx.Err() == nil {
-		o.slog.Error("room in the outbox", "err", err)
-	}
-	if n > 0 {
-		o.slog.Debug("events that Kafka has had for long are no longer on this machine", "events", n)
+	if o.config.keep > 0 {
+		o.trim(ctx)
 	}
 	u, err := o.log.Usage(ctx)
 	if err != nil {
@@ -114,9 +100,20 @@ func (o *outbox) look(ctx context.Context) {
 	if s.Level == outboxFull {
 		log = o.slog.Error
 	}
-	log("room for events that wait for Kafka", "level", s.Level, "used", u.Used, "budget", o.config.Budget, "free_on_disk", u.Free)
+	log("room for events that wait for Kafka", "level", s.Level, "used", u.Used, "budget", o.config.budget, "free_on_disk", u.Free)
 	if o.alarm != nil {
 		o.alarm()
+	}
+}
+
+// trim deletes what Kafka has had for long.
+func (o *outbox) trim(ctx context.Context) {
+	n, err := o.log.Trim(ctx, o.now().Add(-o.config.keep), kafka.RelayGroup)
+	if err != nil && ctx.Err() == nil {
+		o.slog.Error("room in the outbox", "err", err)
+	}
+	if n > 0 {
+		o.slog.Debug("events that Kafka has had for long are no longer on this machine", "events", n)
 	}
 }
 
@@ -169,6 +166,6 @@ func (c outboxCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	put(outboxFailingDesc, prometheus.GaugeValue, failing)
 	put(outboxUsedDesc, prometheus.GaugeValue, float64(c.o.State().Usage.Used))
-	put(outboxBudgetDesc, prometheus.GaugeValue, float64(c.o.config.Budget))
+	put(outboxBudgetDesc, prometheus.GaugeValue, float64(c.o.config.budget))
 	put(outboxRevivedDesc, prometheus.CounterValue, float64(c.o.relay.Log.Revived()))
 }

@@ -50,7 +50,7 @@ func TestOutboxWithoutKafka(t *testing.T) {
 	}
 	var alarms atomic.Int32
 	looked := make(chan struct{})
-	o := &outbox{config: OutboxConfig{Budget: u.Used + u.Used/2, Keep: time.Hour}, log: log, relay: &kafka.Relay{Outbox: log, Log: k, Node: "n1", Logger: quiet},
+	o := &outbox{config: outboxConfig{budget: u.Used + u.Used/2, keep: time.Hour}, log: log, relay: &kafka.Relay{Outbox: log, Log: k, Node: "n1", Logger: quiet},
 		now: func() time.Time { return now }, slog: quiet, alarm: func() { alarms.Add(1); close(looked) }}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -72,7 +72,7 @@ func TestOutboxWithoutKafka(t *testing.T) {
 		have[f.GetName()] = m.GetGauge().GetValue() + m.GetCounter().GetValue()
 	}
 	if have["yingda_outbox_lag_records"] != n || have["yingda_outbox_lag_seconds"] != 60 || have["yingda_outbox_sent_total"] != 0 ||
-		have["yingda_outbox_bytes"] < float64(u.Used) || have["yingda_outbox_budget_bytes"] != float64(o.config.Budget) || len(have) != 8 {
+		have["yingda_outbox_bytes"] < float64(u.Used) || have["yingda_outbox_budget_bytes"] != float64(o.config.budget) || len(have) != 8 {
 		t.Errorf("%v", have)
 	}
 	cancel()

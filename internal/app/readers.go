@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"sync"
 
 	door "yingda/channels/app"
 	"yingda/intake"
@@ -34,32 +35,33 @@ func (a *App) openIndex(ctx context.Context) error {
 	return nil
 }
 
-// booksConsumer keeps the books: rates, callbacks, timelines. Effect and position are one transaction.
+// booksConsumer keeps the books: rates, callbacks, timelines.
 func (a *App) booksConsumer() *consumer {
-	return &consumer{name: booksGroup, log: a.Log, slog: a.log, after: a.changes.tell,
-		from:  func(ctx context.Context) ([]stream.Position, error) { return a.DB.Positions(ctx, booksGroup) },
-		apply: inTx(a.DB, booksGroup, a.books.Apply)}
+	return a.tables(booksGroup, a.books.Apply, a.changes.tell)
 }
 
-// startReaders starts the consumers and the relay.
-func (a *App) startReaders(run context.Context) {
-	cases := &consumer{name: casebook.Group, log: a.Log, slog: a.log, after: a.changes.tell,
-		from:  func(ctx context.Context) ([]stream.Position, error) { return a.DB.Positions(ctx, casebook.Group) },
-		apply: inTx(a.DB, casebook.Group, a.cases.Apply)}
-	find := &consumer{name: searchGroup, log: a.Log, slog: a.log, after: a.changes.tell,
+// searchConsumer keeps the index; its positions are in it.
+func (a *App) searchConsumer() *consumer {
+	return &consumer{name: searchGroup, stream: a.stream, slog: a.log, after: a.changes.tell, dead: a.deadLetters,
 		from:  func(ctx context.Context) ([]stream.Position, error) { return indexPositions(ctx, a.index) },
 		apply: func(ctx context.Context, records []stream.Record) error { return indexApply(ctx, a.index, records) }}
-	handedIn := &consumer{name: door.Group, log: a.Log, slog: a.log, after: func() { a.door.Wake(); a.changes.tell() },
-		from:  func(ctx context.Context) ([]stream.Position, error) { return a.DB.Positions(ctx, door.Group) },
-		apply: inTx(a.DB, door.Group, a.door.Apply)}
-	a.readers = []*consumer{a.booksConsumer(), find, cases, handedIn, a.talksConsumer()}
+}
+
+// makeReaders makes the consumers, which startReaders starts.
+func (a *App) makeReaders() {
+	a.readers = []*consumer{a.booksConsumer(), a.searchConsumer(), a.tables(casebook.Group, a.cases.Apply, a.changes.tell),
+		a.tables(door.Group, a.door.Apply, func() { a.door.Wake(); a.changes.tell() }), a.talksConsumer()}
+}
+
+// startReaders starts the consumers and the relay of the tables. They end with run, on wg.
+func (a *App) startReaders(run context.Context, wg *sync.WaitGroup) {
 	for _, r := range a.readers {
-		a.wg.Go(func() { r.run(run) })
+		wg.Go(func() { r.run(run) })
 	}
-	out := &relay{db: a.DB, log: a.Log, decode: a.codec.Decode, slog: a.log}
-	a.wg.Go(func() { out.run(run) })
+	out := &relay{db: a.DB, log: a.relayTo(), decode: a.codec.Decode, slog: a.log}
+	wg.Go(func() { out.run(run) })
 	if x, ok := a.index.(*bleve.Index); ok && x.Stale() {
-		a.wg.Go(func() {
+		wg.Go(func() {
 			a.log.Info("the index was made by another version; it is built again while people go on searching")
 			if err := a.rebuild(run, x); err != nil && run.Err() == nil {
 				a.log.Error("the index could not be built again; the old one stays", "err", err)
@@ -99,7 +101,7 @@ func forIndex(records []stream.Record) (events []intake.Event, at []search.Posit
 
 // rebuild reads the whole stream into a new index.
 func (a *App) rebuild(ctx context.Context, x *bleve.Index) error {
-	reader, err := a.Log.Open(rebuildGroup, stream.Position{Offset: -1})
+	reader, err := a.stream().Open(rebuildGroup, stream.Position{Offset: -1})
 	if err != nil {
 		return err
 	}

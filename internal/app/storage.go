@@ -15,6 +15,7 @@ import (
 	"yingda/intake"
 	"yingda/intake/books"
 	"yingda/intake/stream"
+	"yingda/intake/stream/kafka"
 	"yingda/intake/stream/sqllog"
 	"yingda/intake/wire"
 	"yingda/internal/lines"
@@ -30,7 +31,7 @@ import (
 // Store is what is kept: the log, the tables and the books over them. The command line works on it while the program runs, or alone.
 type Store struct {
 	Config Config
-	Log    *sqllog.Log
+	Log    *sqllog.Log // of this machine: the stream itself, or the outbox of what goes on to Kafka
 	DB     *store.DB
 	Source string // of the events this process writes
 	Epoch  uint32
@@ -44,6 +45,8 @@ type Store struct {
 	ledger    *lines.Ledger
 	rulesFile *rulesFile
 	index     search.Index // only in the process that serves
+	kafka     *kafka.Log   // nil: there is none, or OpenStream was not asked
+	dead      *kafka.DeadLetters
 	secret    []byte       // makes callers' tokens
 	now       func() time.Time
 	slog      *slog.Logger
@@ -171,9 +174,33 @@ func (s *Store) older(caller intake.Token) bool {
 	return false
 }
 
-// head is the newest position in the log; Offset −1 when it is empty.
-func (s *Store) head() (stream.Position, error) {
-	return s.Log.Head(context.Background())
+// Stream is what the consumers read.
+type Stream interface {
+	stream.Log
+	stream.Bounded
+}
+
+// OpenStream reaches Kafka when there is one in the configuration. Without it the log of this machine is the stream. When no broker answers now it is a stream
+// all the same, which begins to work when one does.
+func (s *Store) OpenStream(ctx context.Context, changed func(kafka.State)) error {
+	c := s.Config.Stream.Kafka
+	if len(c.Brokers) == 0 || s.kafka != nil {
+		return nil
+	}
+	k, err := kafka.Open(ctx, kafka.Config{Settings: c, Codec: s.codec, Now: s.now, Logger: s.slog, Changed: changed})
+	if err != nil {
+		return err
+	}
+	s.kafka, s.dead = k, k.DeadLetters()
+	return nil
+}
+
+// stream that the consumers read: Kafka's, when OpenStream has found one.
+func (s *Store) stream() Stream {
+	if s.kafka != nil {
+		return kafkaStream{s.kafka}
+	}
+	return s.Log
 }
 
 // Close closes what is open.
@@ -182,6 +209,9 @@ func (s *Store) Close() error {
 		return nil
 	}
 	var errs []error
+	if s.kafka != nil {
+		errs = append(errs, s.dead.Close(), s.kafka.Close())
+	}
 	if s.Log != nil {
 		errs = append(errs, s.Log.Close())
 	}

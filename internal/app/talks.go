@@ -12,7 +12,6 @@ import (
 	"yingda/channels/chat"
 	"yingda/channels/webchat"
 	"yingda/intake"
-	"yingda/intake/stream"
 	"yingda/internal/lines"
 	"yingda/internal/pii"
 	"yingda/internal/users"
@@ -31,7 +30,7 @@ func (a *App) openTalks(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("chat: %w", err)
 	}
-	if err := a.talksConsumer().catchUp(ctx, a.head); err != nil {
+	if err := a.upToDate(ctx, a.talksConsumer()); err != nil {
 		return fmt.Errorf("chat: %w", err)
 	}
 	restored, err := a.talks.Restore(ctx)
@@ -43,9 +42,7 @@ func (a *App) openTalks(ctx context.Context) error {
 
 // talksConsumer keeps the conversations in tables, so that whoever comes back finds everything after the message they have.
 func (a *App) talksConsumer() *consumer {
-	return &consumer{name: webchat.Group, log: a.Log, slog: a.log, after: a.changes.tell,
-		from:  func(ctx context.Context) ([]stream.Position, error) { return a.DB.Positions(ctx, webchat.Group) },
-		apply: inTx(a.DB, webchat.Group, a.talks.Apply)}
+	return a.tables(webchat.Group, a.talks.Apply, a.changes.tell)
 }
 
 // endLostTalks ends the conversations that are open in the books and that the edge knows nothing of.
@@ -57,7 +54,7 @@ func (a *App) endLostTalks(ctx context.Context, restored []intake.ContactID) err
 	now := a.now()
 	var events []intake.Event
 	for _, c := range open {
-		if c.Channel != intake.Chat || slices.Contains(restored, c.ID) {
+		if c.Channel != intake.Chat || !a.ours(c) || slices.Contains(restored, c.ID) {
 			continue
 		}
 		events = append(events, intake.Event{Source: a.Source, Subject: c.ID.Subject(), Sequence: c.Newest.Next(a.Epoch), Time: intake.Millis(now), PartitionKey: c.Key,
