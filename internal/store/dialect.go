@@ -16,6 +16,7 @@ type dialect interface {
 	prepares() bool // statements that are made many times are prepared
 	// begin is said first in each transaction that may write.
 	begin(ctx context.Context, tx *sql.Tx) error
+	clock() string // an expression: now, by the database, in Unix milliseconds
 	migrations(db *sql.DB, dir fs.FS) (*goose.Provider, error)
 	// forget sees to it that what was overwritten is not left in a journal of ours.
 	forget(ctx context.Context, db *sql.DB) error
@@ -29,6 +30,8 @@ func (inFile) say(query string, args []any) (string, []any) { return query, args
 func (inFile) prepares() bool { return true }
 
 func (inFile) begin(context.Context, *sql.Tx) error { return nil } // BEGIN IMMEDIATE, by the connection's setting
+
+func (inFile) clock() string { return "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)" }
 
 func (inFile) migrations(db *sql.DB, dir fs.FS) (*goose.Provider, error) {
 	return goose.NewProvider(goose.DialectSQLite3, db, dir, goose.WithAllowOutofOrder(true))

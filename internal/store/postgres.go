@@ -7,6 +7,7 @@ import (
 	"database/sql/driver"
 	"io"
 	"io/fs"
+	"net"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -41,6 +42,14 @@ func openPostgres(address string) (write, read *sql.DB, err error) {
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "yingda"
 	}
+	// A machine that is cut off in the middle of a transaction must not hold up the others: the server ends it. And a connection that went silent is noticed.
+	if c.RuntimeParams["idle_in_transaction_session_timeout"] == "" {
+		c.RuntimeParams["idle_in_transaction_session_timeout"] = "5000"
+	}
+	if c.RuntimeParams["tcp_user_timeout"] == "" {
+		c.RuntimeParams["tcp_user_timeout"] = "10000"
+	}
+	c.DialFunc = (&net.Dialer{Timeout: c.ConnectTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}}).DialContext
 	write, read = stdlib.OpenDB(*c), stdlib.OpenDB(*c)
 	write.SetMaxOpenConns(4)
 	read.SetMaxOpenConns(12)
@@ -60,6 +69,8 @@ func (postgres) begin(ctx context.Context, tx *sql.Tx) error {
 	_, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1, hashtext(current_schema()))", int32(writers))
 	return err
 }
+
+func (postgres) clock() string { return "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)" }
 
 func (postgres) prepares() bool { return false }
 

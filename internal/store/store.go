@@ -113,12 +113,21 @@ func (d *DB) UseEncoder(e Encoder) { d.encoder = e }
 
 // Tx runs f in a transaction: all of it happens when f returns nil, and nothing otherwise.
 func (d *DB) Tx(ctx context.Context, f func(tx *Tx) error) error {
+	return d.tx(ctx, d.dialect.begin, f)
+}
+
+// free is Tx that waits for nobody else's: for rows that are changed in no other way.
+func (d *DB) free(ctx context.Context, f func(tx *Tx) error) error {
+	return d.tx(ctx, func(context.Context, *sql.Tx) error { return nil }, f)
+}
+
+func (d *DB) tx(ctx context.Context, begin func(context.Context, *sql.Tx) error, f func(tx *Tx) error) error {
 	raw, err := d.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
 	tx := &Tx{raw: raw, db: d}
-	if err := d.dialect.begin(ctx, raw); err != nil {
+	if err := begin(ctx, raw); err != nil {
 		return errors.Join(fmt.Errorf("begin: %w", err), raw.Rollback())
 	}
 	defer func() {

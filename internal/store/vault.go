@@ -94,28 +94,35 @@ func (d *DB) Destroy(ctx context.Context, name string) error {
 	return nil
 }
 
-// NextEpoch counts the starts of this node, from 1: the high half of the sequences that it writes from now on.
-func (d *DB) NextEpoch(ctx context.Context) (uint32, error) {
-	var epoch uint64
-	err := d.Tx(ctx, func(tx *Tx) error {
-		var have string
-		err := tx.QueryRowContext(ctx, "SELECT value FROM facts WHERE name = 'epoch'").Scan(&have)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return err
-		}
-		if have != "" {
-			if epoch, err = strconv.ParseUint(have, 10, 31); err != nil {
-				return fmt.Errorf("epoch %q: %w", have, err)
-			}
-		}
-		epoch++
-		if epoch >= 1<<31 {
-			return errors.New("there is no epoch left that a sequence can hold")
-		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO facts (name, value) VALUES ('epoch', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", strconv.FormatUint(epoch, 10))
+// NextEpoch counts the starts, from 1: the high half of the sequences that are written from now on.
+func (d *DB) NextEpoch(ctx context.Context) (epoch uint32, err error) {
+	err = d.Tx(ctx, func(tx *Tx) error {
+		epoch, err = bumpEpoch(ctx, tx)
 		return err
 	})
-	return uint32(epoch), err
+	return epoch, err
+}
+
+// bumpEpoch is one statement, so that two machines which do it at once have two numbers.
+func bumpEpoch(ctx context.Context, tx *Tx) (uint32, error) {
+	var have string
+	err := tx.QueryRowContext(ctx, "SELECT value FROM facts WHERE name = 'epoch'").Scan(&have)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, err
+	}
+	if _, wrong := strconv.ParseUint(have, 10, 31); have != "" && wrong != nil {
+		return 0, fmt.Errorf("epoch %q: %w", have, wrong)
+	}
+	err = tx.QueryRowContext(ctx, `INSERT INTO facts (name, value) VALUES ('epoch', '1') ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(facts.value AS INTEGER) + 1 AS TEXT)
+		RETURNING value`).Scan(&have)
+	if err != nil {
+		return 0, err
+	}
+	epoch, err := strconv.ParseUint(have, 10, 31)
+	if err != nil {
+		return 0, fmt.Errorf("there is no epoch left that a sequence can hold: %w", err)
+	}
+	return uint32(epoch), nil
 }
 
 // Epoch is that of the last start, 0 before the first.
