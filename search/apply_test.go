@@ -44,7 +44,7 @@ func TestContactIsFolded(t *testing.T) {
 		Resident: "r1", SIPCallID: "call@host", Operator: "op-3", Outcome: intake.Answered, Flags: []intake.Flag{intake.QuickDrop}, Recordings: []intake.RecordingID{"rec"},
 		Arrived: t0.Add(time.Minute), Answered: t0.Add(3 * time.Minute), Ended: t0.Add(6 * time.Minute), Updated: t0.Add(7 * time.Minute),
 		Number: pii.NewPhone("13800112233"), Name: pii.NewName("张桂芳")}
-	if !reflect.DeepEqual(d, want) {
+	if d.Trail = (Trail{}); !reflect.DeepEqual(d, want) {
 		t.Errorf("got  %+v\nwant %+v", d, want)
 	}
 	if d.IsOpen() {
@@ -90,14 +90,14 @@ func TestWhatIsNotOursChangesNothing(t *testing.T) {
 	d := foldAll(event("contact/c", 5, &intake.OfferedV1{Channel: intake.Phone}, intake.PersonalJSON{}))
 	before := d
 	for name, e := range map[string]intake.Event{
-		"older":           event("contact/c", 4, &intake.EndedV1{Outcome: intake.Answered}, intake.PersonalJSON{}),
-		"the same":        event("contact/c", 5, &intake.EndedV1{Outcome: intake.Answered}, intake.PersonalJSON{}),
-		"another subject": event("contact/x", 6, &intake.EndedV1{Outcome: intake.Answered}, intake.PersonalJSON{}),
-		"another kind":    event("case/c", 6, &intake.CaseAcceptedV1{}, intake.PersonalJSON{}),
-		"an operator":     event("operator/c", 6, &intake.OperatorStateV1{}, intake.PersonalJSON{}),
-		"unknown type":    event("contact/c", 6, &intake.Unknown{Name: "contact.sang.v1"}, intake.PersonalJSON{Text: "x"}),
-		"type of a case":  event("contact/c", 6, &intake.CaseAcceptedV1{}, intake.PersonalJSON{}),
-		"no data":         event("contact/c", 6, nil, intake.PersonalJSON{}),
+		"older of its writer": event("contact/c", 4, &intake.EndedV1{Outcome: intake.Answered}, intake.PersonalJSON{}),
+		"the same":            event("contact/c", 5, &intake.EndedV1{Outcome: intake.Answered}, intake.PersonalJSON{}),
+		"another subject":     event("contact/x", 6, &intake.EndedV1{Outcome: intake.Answered}, intake.PersonalJSON{}),
+		"another kind":        event("case/c", 6, &intake.CaseAcceptedV1{}, intake.PersonalJSON{}),
+		"an operator":         event("operator/c", 6, &intake.OperatorStateV1{}, intake.PersonalJSON{}),
+		"unknown type":        event("contact/c", 6, &intake.Unknown{Name: "contact.sang.v1"}, intake.PersonalJSON{Text: "x"}),
+		"type of a case":      event("contact/c", 6, &intake.CaseAcceptedV1{}, intake.PersonalJSON{}),
+		"no data":             event("contact/c", 6, nil, intake.PersonalJSON{}),
 	} {
 		if Apply(&d, e) || !reflect.DeepEqual(d, before) {
 			t.Errorf("%s: changed to %+v", name, d)
@@ -118,7 +118,7 @@ func TestErasedForgetsForEver(t *testing.T) {
 	)
 	want := Document{ID: "contact/c", Kind: Contact, Sequence: intake.NewSequence(1, 5), State: Ended, Erased: true, Channel: intake.App, Line: "1", Outcome: intake.Accepted,
 		Arrived: t0.Add(time.Minute), Ended: t0.Add(5 * time.Minute), Updated: t0.Add(5 * time.Minute)}
-	if !reflect.DeepEqual(d, want) {
+	if d.Trail = (Trail{}); !reflect.DeepEqual(d, want) {
 		t.Errorf("got  %+v\nwant %+v", d, want)
 	}
 }
@@ -155,7 +155,20 @@ func history(t *rapid.T) []intake.Event {
 			d.Contact = intake.ContactID(fmt.Sprint("c", i%3))
 		case *intake.RecordedV1:
 			d.ID = intake.RecordingID(fmt.Sprint("r", i%4))
+		case *intake.AnsweredV1:
+			d.Operator = intake.UserID(fmt.Sprint("op", i))
+		case *intake.IdentifiedV1:
+			d.Caller, d.Known = intake.Token(fmt.Sprint("tok", i)), fmt.Sprint("card", i%2)
+		case *intake.CaseRoutedV1:
+			d.Grid, d.Department = intake.GridID([]string{"", "g1", "g2"}[i%3]), []string{"", "d1"}[i%2]
+		case *intake.CaseExtendedV1:
+			d.Until = t0.Add(time.Duration(i) * time.Hour)
+		case *intake.CallbackTakenV1:
+			d.Operator = intake.UserID(fmt.Sprint("op", i))
+		case *intake.CallbackTriedV1:
+			d.Recording = intake.RecordingID(fmt.Sprint("r", i%4))
 		case *intake.EndedV1:
+			d.Provisional, d.Reason = i%2 == 0, fmt.Sprint("reason", i)
 			d.Outcome, d.Flags = rapid.SampledFrom(intake.Outcomes()).Draw(t, "outcome"), []intake.Flag{intake.Unwritten}
 		}
 		list = append(list, event(subject, uint32(i+1), data, intake.PersonalJSON{Text: rapid.SampledFrom([]string{"", "路灯不亮", "水停了"}).Draw(t, "text"), Number: rapid.SampledFrom([]string{"", "13800112233"}).Draw(t, "number")}))

@@ -52,7 +52,8 @@ const (
 type Document struct {
 	ID       intake.Subject // "contact/…", "case/…", "callback/…"
 	Kind     Kind
-	Sequence intake.Sequence // of the last event that changed it: the version in the index
+	Sequence intake.Sequence // the highest of the events in it
+	Trail    Trail           // which writer wrote what; see Apply
 	State    State
 	Erased   bool // its person is forgotten, and stays so whatever comes later
 
@@ -66,6 +67,7 @@ type Document struct {
 	Outcome     intake.Outcome
 	Reason      string
 	Flags       []intake.Flag
+	Provisional bool // a contact that a later start or a standby ended for a writer that died; its proper end, found later, stands against it
 	Recordings  []intake.RecordingID
 
 	Arrived  time.Time // contact offered, case opened, callback's first attempt

@@ -43,6 +43,10 @@ type stored struct {
 	Address  string               `json:"address,omitempty"`
 	Place    *intake.Place        `json:"place,omitempty"`
 	Words    []string             `json:"words,omitempty"`
+	Prov     bool                 `json:"prov,omitempty"`
+	Wrote    Wrote                `json:"wrote,omitempty"`
+	Earlier  []Epoch              `json:"earlier,omitempty"`
+	Late     int                  `json:"late,omitempty"`
 }
 
 // Stored gives the document in clear, for an index to keep and for nobody else: it must not be logged or sent. It fails
@@ -50,7 +54,8 @@ type stored struct {
 func (d *Document) Stored() ([]byte, error) {
 	s := stored{d.ID, d.Sequence, d.State, d.Erased, d.Channel, d.Line, d.Switchboard, d.Caller, d.Resident, d.SIPCallID,
 		d.Operator, d.Outcome, d.Reason, d.Flags, d.Recordings, d.Arrived, d.Answered, d.Ended, d.Updated, d.Grid, d.Department,
-		d.Category, d.Source, d.Deadline, d.Contacts, d.Callback, d.Tries, d.Number.Reveal(), d.Name.Reveal(), d.Address.Reveal(), d.Place, nil}
+		d.Category, d.Source, d.Deadline, d.Contacts, d.Callback, d.Tries, d.Number.Reveal(), d.Name.Reveal(), d.Address.Reveal(), d.Place, nil,
+		d.Provisional, d.Trail.Wrote, d.Trail.Earlier, d.Trail.Late}
 	for _, w := range d.Words {
 		s.Words = append(s.Words, w.Reveal())
 	}
@@ -67,8 +72,11 @@ func Load(b []byte) (Document, error) {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return Document{}, fmt.Errorf("search: a stored document cannot be read: %w", err)
 	}
-	d := Document{s.ID, Kind(s.ID.Kind()), s.Sequence, s.State, s.Erased, s.Channel, s.Line, s.Board, s.Caller, s.Resident, s.SIP,
-		s.Operator, s.Outcome, s.Reason, s.Flags, s.Records, s.Arrived, s.Answered, s.Ended, s.Updated, s.Grid, s.Dept,
+	if s.Wrote == 0 && s.Sequence != 0 { // from before there were trails: what stands there is taken to be its newest epoch's
+		s.Wrote, s.Prov = wroteAll, s.Outcome == intake.Interrupted
+	}
+	d := Document{s.ID, Kind(s.ID.Kind()), s.Sequence, Trail{s.Wrote, s.Earlier, s.Late}, s.State, s.Erased, s.Channel, s.Line, s.Board, s.Caller, s.Resident, s.SIP,
+		s.Operator, s.Outcome, s.Reason, s.Flags, s.Prov, s.Records, s.Arrived, s.Answered, s.Ended, s.Updated, s.Grid, s.Dept,
 		s.Category, s.Source, s.Deadline, s.Contacts, s.Callback, s.Tries, pii.NewPhone(s.Number), pii.NewName(s.Name), pii.NewAddress(s.Address), s.Place, nil}
 	for _, w := range s.Words {
 		d.Words = append(d.Words, pii.NewText(w))

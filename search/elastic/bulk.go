@@ -303,7 +303,7 @@ func (x *Index) Bulk(docs []search.Document) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		it := indexItem(string(docs[i].ID), uint64(docs[i].Sequence), newer, line)
+		it := indexItem(string(docs[i].ID), docs[i].Version(), newer, line)
 		body = append(append(append(append(body, it.head...), newline), line...), newline)
 	}
 	return body, nil

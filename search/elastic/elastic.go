@@ -6,8 +6,8 @@
 // there, their cuts of the words lift hits and never make one.
 //
 // What is where: Config.Index is an alias; behind it stands one index, a generation ("….g0"), which holds the documents and, as documents
-// of another kind, the stream's position by partition, so that both have one fate. A document's version is the sequence of the last event
-// in it, a position's is its offset: Elasticsearch itself refuses what is older, whoever sends it, and that refusal is success.
+// of another kind, the stream's position by partition, so that both have one fate. A document's version is the sequence of the newest event
+// in it and how many came late, a position's is its offset: Elasticsearch itself refuses what is older, whoever sends it, and that refusal is success.
 // Documents are written before positions; what a crash leaves between is read again and changes nothing.
 //
 // When the server does not take something (down, red, read-only, 429, 503), Apply tries again with growing pauses and jitter until it does or the context

@@ -313,7 +313,7 @@ func TestRejectedItemsAreSentAgainAndNoOthers(t *testing.T) {
 	}
 	ask(t, c, http.MethodPost, "/"+c.Index+"/_search", obj{"version": true, "size": 1000, "query": oneOf(fieldKind, []string{"contact", "case"})}, &docs)
 	for _, h := range docs.Hits.Hits { // the version is the sequence: no write that Elasticsearch counted by itself
-		if d, _, err := direct.Get(t.Context(), intake.Subject(h.ID)); err != nil || uint64(d.Sequence) != h.Version {
+		if d, _, err := direct.Get(t.Context(), intake.Subject(h.ID)); err != nil || d.Version() != h.Version {
 			t.Errorf("%s has version %d and sequence %d (%v)", h.ID, h.Version, d.Sequence, err)
 		}
 	}

@@ -29,7 +29,8 @@ type generation struct {
 }
 
 // known is a document as it was last read or written, zero when there is none, and the last event of its subject that was seen. The event
-// that comes next must be the one after: if it is not, another node has written in between, and the document is read again.
+// that comes next must be the one after: if it is not, another node has written in between or it is a late one of an earlier writer, and the
+// document is read again.
 type known struct {
 	doc  search.Document
 	seen intake.Sequence
@@ -81,7 +82,7 @@ func (g *generation) fold(ctx context.Context, records []stream.Record) error {
 			continue
 		}
 		asked[id] = true
-		if k, ok := g.cache[id]; !ok || r.Event.Sequence > k.seen+1 {
+		if k, ok := g.cache[id]; !ok || r.Event.Sequence > k.seen+1 || r.Event.Sequence.Epoch() < k.seen.Epoch() {
 			missing = append(missing, id)
 		}
 	}
@@ -133,7 +134,7 @@ func (g *generation) write(ctx context.Context, order []intake.Subject, changed 
 			items = append(items, &item{id: string(id), done: true, refused: &cause{"document", "it cannot be written as JSON"}})
 			continue
 		}
-		it := indexItem(string(id), uint64(doc.Sequence), newer, line)
+		it := indexItem(string(id), doc.Version(), newer, line)
 		items = append(items, it)
 		s.add(it)
 		callbacks = callbacks || doc.Kind == search.Callback

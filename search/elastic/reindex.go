@@ -253,7 +253,7 @@ func (b *build) copy(ctx context.Context) ([]search.Position, error) {
 			if err != nil {
 				return err
 			}
-			items = append(items, indexItem(h.ID, uint64(doc.Sequence), newer, line))
+			items = append(items, indexItem(h.ID, doc.Version(), newer, line))
 		}
 		if err := b.fresh.bulk(ctx, items); err != nil {
 			return err

@@ -26,6 +26,7 @@ func Run(t *testing.T, open Opener) {
 		run  func(*testing.T, Opener)
 	}{
 		{"documents are the fold of their events, however they come", foldsAnyhow},
+		{"a dead node's events come late", foldsLate},
 		{"position survives a restart and never goes back", keepsPosition},
 		{"filters", filters},
 		{"a callback is joined when asked", joinsCallbacks},
@@ -149,6 +150,75 @@ func foldsAnyhow(t *testing.T, open Opener) {
 	if _, ok, err := x.Get(t.Context(), "contact/nobody"); ok || err != nil {
 		t.Errorf("a document that never was: %v, %v", ok, err)
 	}
+}
+
+// foldsLate: one node died and its disk is found after another had taken over. Its events come after the other's, in the same batch, in
+// one of their own, after a restart, and again.
+func foldsLate(t *testing.T, open Opener) {
+	told := func(epoch uint32, s *teller, d intake.Data, p intake.PersonalJSON) intake.Event {
+		e := s.tell(d, p)
+		e.Sequence += intake.NewSequence(epoch-1, 0)
+		return e
+	}
+	story := func(id string) (before, other, late []intake.Event) {
+		a, b := teller{subject: intake.Subject("contact/" + id)}, teller{subject: intake.Subject("contact/" + id), at: noon.Add(time.Hour)}
+		before = []intake.Event{told(5, &a, &intake.OfferedV1{Channel: intake.Chat, Line: "12345", Caller: "tok"}, intake.PersonalJSON{Number: "13800112233", Name: "张桂芳"}),
+			told(5, &a, &intake.MessageV1{Number: 1, From: "resident"}, intake.PersonalJSON{Text: "路灯不亮"})}
+		late = []intake.Event{told(5, &a, &intake.MessageV1{Number: 2, From: "resident"}, intake.PersonalJSON{Text: "电梯坏了"}),
+			told(5, &a, &intake.AnsweredV1{Operator: "op-1"}, intake.PersonalJSON{}),
+			told(5, &a, &intake.EndedV1{Outcome: intake.Replied}, intake.PersonalJSON{})}
+		other = []intake.Event{told(6, &b, &intake.EndedV1{Outcome: intake.Interrupted, Provisional: true}, intake.PersonalJSON{}),
+			told(6, &b, &intake.IdentifiedV1{Caller: "tok2"}, intake.PersonalJSON{Number: "13800445566"})}
+		return before, other, late
+	}
+	x := open(t, "late")
+	var ids []string
+	for _, id := range []string{"x1", "x2", "x3", "x4"} {
+		ids = append(ids, id)
+		before, other, late := story(id)
+		switch id {
+		case "x1": // all at once
+			apply(t, x, slices.Concat(before, other, late))
+		case "x2": // one by one, each again
+			for _, e := range slices.Concat(before, other, late) {
+				apply(t, x, []intake.Event{e})
+				apply(t, x, []intake.Event{e})
+			}
+		case "x3": // the next process reads them
+			apply(t, x, slices.Concat(before, other))
+			if err := x.Close(); err != nil {
+				t.Fatal(err)
+			}
+			x = open(t, "late")
+			apply(t, x, late)
+			apply(t, x, slices.Concat(before, other, late))
+		case "x4": // some come before, some after
+			apply(t, x, slices.Concat(before, other[:1], late[:2]))
+			apply(t, x, slices.Concat(other[1:], late[2:]))
+		}
+	}
+	defer x.Close()
+	for _, id := range ids {
+		var want search.Document
+		before, other, late := story(id)
+		for _, e := range slices.Concat(before, late, other) {
+			search.Apply(&want, e)
+		}
+		got, ok, err := x.Get(t.Context(), want.ID)
+		if err != nil || !ok {
+			t.Fatalf("%s: %v, %v", id, ok, err)
+		}
+		if got.Trail.Late == 0 {
+			t.Errorf("%s: nothing came late", id)
+		}
+		if got.Trail.Late = 0; !reflect.DeepEqual(got, want) {
+			t.Errorf("%s is %+v\nwant  %+v", id, got, want)
+		}
+	}
+	same(t, "words that came late", find(t, x, search.Query{Text: "电梯坏了"}), ids)
+	same(t, "the proper end", find(t, x, search.Query{Outcomes: []intake.Outcome{intake.Replied}}), ids)
+	same(t, "the provisional end", find(t, x, search.Query{Outcomes: []intake.Outcome{intake.Interrupted}}), nil)
+	same(t, "the number left later", find(t, x, search.Query{Caller: "tok2"}), ids)
 }
 
 func keepsPosition(t *testing.T, open Opener) {
