@@ -43,6 +43,7 @@ type File struct {
 	SHA256 string // of what is kept, hex
 	Width  int    // pixels of a picture, else 0
 	Height int
+	Name   pii.Text // as its writer called it, with the ending of its type; empty when it had none. It is kept beside the bytes and is in no event
 }
 
 // Picture says whether a browser may show it in the page.

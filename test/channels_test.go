@@ -543,7 +543,7 @@ func TestLiveChatSendsAPicture(t *testing.T) {
 	b.sees(root+`.querySelector(".log .you:not(.unsent)")`, 15*time.Second)
 	run(`const raw = Uint8Array.from(atob("` + base64.StdEncoding.EncodeToString(png.Bytes()) + `"), c => c.charCodeAt(0)); const all = new DataTransfer();
 		all.items.add(new File([raw], "lamp.png", { type: "image/png" })); const i = r.querySelector("input[type=file]"); i.files = all.files; i.dispatchEvent(new Event("change"))`)
-	b.sees(root+`.querySelectorAll(".log .you:not(.unsent)").length === 2 && `+root+`.querySelector(".log").innerText.includes("图片")`, 20*time.Second)
+	b.sees(root+`.querySelectorAll(".log .you:not(.unsent)").length === 2 && `+root+`.querySelector(".log").innerText.includes("lamp.png")`, 20*time.Second)
 	b.picture("resident-live-chat")
 	e := h.contacts()[0]
 	var files int

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -262,13 +263,17 @@ func (s *Server) chatAct(v *visit, act string) error {
 	case "say":
 		text := pii.NewText(v.field("text", 4000))
 		ref := f.Get("ref")
-		if text.IsZero() {
+		files := f["file"]
+		if len(files) > maxFiles {
+			return v.wrongForm(FieldError{"text", v.T("desk.chat.file.many", maxFiles)})
+		}
+		if text.IsZero() && len(files) == 0 {
 			return v.wrongForm(FieldError{"text", v.T("desk.chat.empty")})
 		}
 		if !formKey.MatchString(ref) {
 			return v.wrongForm(FieldError{"text", v.T("desk.chat.ref")})
 		}
-		if err := s.o.Chats.Say(v.ctx(), who, id, ref, text); err != nil {
+		if err := s.o.Chats.Say(v.ctx(), who, id, ref, text, files); err != nil {
 			return v.refusedForm(err)
 		}
 		if v.r.Header.Get("X-Part") == "" {
@@ -330,6 +335,44 @@ func excerpt(t pii.Text, most int) string {
 		return short + "…"
 	}
 	return s
+}
+
+// maxFiles is how many may stand beside one message.
+const maxFiles = 6
+
+// Sizes of a picture in a conversation: as large as a bubble is, in its own shape, so that the page does not jump when it comes.
+func (f ChatFile) width() string  { w, _ := f.drawn(); return strconv.Itoa(w) }
+func (f ChatFile) height() string { _, h := f.drawn(); return strconv.Itoa(h) }
+
+func (f ChatFile) drawn() (w, h int) {
+	if f.Wide <= 0 || f.High <= 0 {
+		return 240, 180
+	}
+	w, h = min(f.Wide, 240), 0
+	h = max(w*f.High/f.Wide, 1)
+	if h > 240 {
+		w, h = max(240*f.Wide/f.High, 1), 240
+	}
+	return w, h
+}
+
+// fileName is what a file is called; what came without a name is called what it is.
+func (v *visit) fileName(name string, image bool) string {
+	switch {
+	case name != "":
+		return plain(name)
+	case image:
+		return v.T("chat.picture")
+	}
+	return v.T("chat.document")
+}
+
+// inWords is 12 KB, 1.4 MB.
+func inWords(bytes int64) string {
+	if bytes < 1_000_000 {
+		return strconv.FormatInt(max((bytes+500)/1000, 1), 10) + " KB"
+	}
+	return strconv.FormatFloat(float64(bytes)/1e6, 'f', 1, 64) + " MB"
 }
 
 // newRef names a message that a page without a script will send.

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"yingda/intake"
@@ -72,14 +73,14 @@ func (s sampleChats) Accept(_ context.Context, v Viewer, id intake.ContactID) er
 func (s sampleChats) Decline(_ context.Context, v Viewer, id intake.ContactID) error {
 	return s.deed(v, "chat decline %s", id)
 }
-func (s sampleChats) Say(_ context.Context, v Viewer, id intake.ContactID, ref string, text pii.Text) error {
+func (s sampleChats) Say(_ context.Context, v Viewer, id intake.ContactID, ref string, text pii.Text, files []string) error {
 	s.mu.Lock()
 	again := s.refs[ref]
 	s.mu.Unlock()
 	if again {
 		return nil
 	}
-	if err := s.deed(v, "chat say %s %s", id, text.Reveal()); err != nil {
+	if err := s.deed(v, "chat say %s %s%s", id, text.Reveal(), strings.Repeat(" +file", len(files))); err != nil {
 		return err
 	}
 	s.set(func() {

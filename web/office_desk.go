@@ -21,7 +21,7 @@ type Chats interface {
 	Decline(ctx context.Context, v Viewer, id intake.ContactID) error
 	// Say writes to the resident. It has happened when it returns nil: the message is durable. ref is made by the page; the same ref again
 	// is the same message.
-	Say(ctx context.Context, v Viewer, id intake.ContactID, ref string, text pii.Text) error
+	Say(ctx context.Context, v Viewer, id intake.ContactID, ref string, text pii.Text, files []string) error
 	// Seen: the viewer has everything up to seq before their eyes.
 	Seen(ctx context.Context, v Viewer, id intake.ContactID, seq uint64) error
 	// HandOver gives it to a colleague, or with to "" back to those who wait, at their head.
@@ -64,10 +64,12 @@ type ChatMessage struct {
 
 // ChatFile is a file beside a message. URL is on this server and checks who asks.
 type ChatFile struct {
-	Name  string
+	Name  string // as its writer called it; ""
 	URL   string
 	Image bool
 	Bytes int64
+	Wide  int // pixels of a picture
+	High  int
 }
 
 // WhoMayBe is somebody whom a number may belong to.

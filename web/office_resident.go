@@ -174,7 +174,8 @@ type TalkLine struct {
 
 // TalkFile is a file in a message.
 type TalkFile struct {
-	Name  string
+	Name  string // as its writer called it; ""
 	Path  string // on this server, that this resident may fetch
 	Image bool
+	Bytes int64
 }

@@ -379,7 +379,7 @@ func TestWidget(t *testing.T) {
 	if got := e.texts(); got != want {
 		t.Errorf("the office has\n%s, want\n%s", got, want)
 	}
-	if got := c.in(`Array.from($(".log").querySelectorAll("p")).map(p => p.textContent).join("|")`); got != want {
+	if got := c.in(`Array.from($(".log").querySelectorAll("p")).filter(p => !p.hidden).map(p => p.textContent).join("|")`); got != want {
 		t.Errorf("the page has\n%s, want\n%s", got, want)
 	}
 

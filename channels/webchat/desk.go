@@ -232,7 +232,7 @@ func (s *Server) Mine(who Staff) []Out {
 	var list []Out
 	for _, r := range s.sorted() {
 		if who.User != "" && r.view.Operator == who.User && r.view.Stage != chat.Over {
-			list = append(list, Out{T: DownChat, Contact: string(r.id), State: s.state(r.view, true), Seen: r.seen[0]})
+			list = append(list, Out{T: DownChat, Contact: string(r.id), State: s.state(r.view, true), Seen: r.seen[0], Read: r.seen[1]})
 		}
 	}
 	return list

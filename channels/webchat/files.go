@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,6 +24,7 @@ import (
 	"yingda/channels"
 	"yingda/channels/picture"
 	"yingda/intake"
+	"yingda/internal/pii"
 	"yingda/internal/store"
 )
 
@@ -46,7 +48,7 @@ const loose = 24 * time.Hour
 func types() []string { return append(picture.Types(), "application/pdf") }
 
 // upload judges, keeps and notes one file of a conversation.
-func (s *Server) upload(ctx context.Context, id intake.ContactID, from string, r io.Reader) (channels.File, error) {
+func (s *Server) upload(ctx context.Context, id intake.ContactID, from, name string, r io.Reader) (channels.File, error) {
 	select {
 	case s.uploads <- struct{}{}:
 		defer func() { <-s.uploads }()
@@ -71,6 +73,7 @@ func (s *Server) upload(ctx context.Context, id intake.ContactID, from string, r
 		}
 		f.Type, f.Width, f.Height, raw = p.Type, p.Width, p.Height, p.Bytes
 	}
+	f.Name = pii.NewText(fileName(name, f.Type))
 	sum := sha256.Sum256(raw)
 	f.Size, f.SHA256 = int64(len(raw)), hex.EncodeToString(sum[:])
 	made := s.now()
@@ -85,8 +88,8 @@ func (s *Server) upload(ctx context.Context, id intake.ContactID, from string, r
 		if bytes+f.Size > s.limits.ChatBytes || n >= 200 {
 			return ErrTooMany
 		}
-		_, err := tx.ExecContext(ctx, "INSERT INTO chat_files (id, contact, made, sender, type, size, sha256, width, height, named, gone) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)",
-			f.ID, string(id), store.Millis(made), from, f.Type, f.Size, f.SHA256, f.Width, f.Height)
+		_, err := tx.ExecContext(ctx, "INSERT INTO chat_files (id, contact, made, sender, type, size, sha256, width, height, name, named, gone) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0)",
+			f.ID, string(id), store.Millis(made), from, f.Type, f.Size, f.SHA256, f.Width, f.Height, f.Name.Reveal())
 		return err
 	})
 	if err != nil {
@@ -99,6 +102,42 @@ func (s *Server) upload(ctx context.Context, id intake.ContactID, from string, r
 	return f, nil
 }
 
+const fileColumns = "SELECT id, type, size, sha256, width, height, name FROM chat_files WHERE "
+
+func scanFile(row interface{ Scan(...any) error }) (channels.File, error) {
+	var f channels.File
+	var name string
+	err := row.Scan(&f.ID, &f.Type, &f.Size, &f.SHA256, &f.Width, &f.Height, &name)
+	f.Name = pii.NewText(name)
+	return f, err
+}
+
+var endings = map[string]string{"image/jpeg": ".jpg", "image/png": ".png", "image/gif": ".gif", "image/webp": ".webp", "application/pdf": ".pdf"}
+
+// fileName makes of the name that a browser gives one that may be shown and saved: without folders, of one line and at most 80 characters, with the ending of
+// what the file is, whatever it was called.
+func fileName(name, kind string) string {
+	name = name[strings.LastIndexAny(name, `/\`)+1:]
+	if dot := strings.LastIndexByte(name, '.'); dot > 0 && len(name)-dot <= 6 {
+		name = name[:dot]
+	}
+	name = strings.Trim(cutText(strings.Map(func(r rune) rune {
+		if strings.ContainsRune(`"<>:|?*`, r) {
+			return '_' // no machine saves these
+		}
+		return r
+	}, name), 80), " .")
+	if name == "" {
+		return ""
+	}
+	return name + endings[kind]
+}
+
+// shownFile is a file as browsers see it.
+func shownFile(f channels.File) File {
+	return File{f.ID, f.Type, f.Size, f.Width, f.Height, f.Name.Reveal()}
+}
+
 // named gives the files that a message names; each must be one of this conversation, put there by its writer.
 func (s *Server) named(ctx context.Context, id intake.ContactID, from string, ids []string) ([]channels.File, error) {
 	if len(ids) == 0 {
@@ -109,9 +148,7 @@ func (s *Server) named(ctx context.Context, id intake.ContactID, from string, id
 	}
 	var list []channels.File
 	for _, fid := range ids {
-		var f channels.File
-		err := s.c.DB.QueryRow(ctx, "SELECT id, type, size, sha256, width, height FROM chat_files WHERE id = ? AND contact = ? AND sender = ? AND gone = 0", fid, string(id), from).
-			Scan(&f.ID, &f.Type, &f.Size, &f.SHA256, &f.Width, &f.Height)
+		f, err := scanFile(s.c.DB.QueryRow(ctx, fileColumns+"id = ? AND contact = ? AND sender = ? AND gone = 0", fid, string(id), from))
 		if err != nil {
 			return nil, fmt.Errorf("%w: no file of this conversation", ErrFile)
 		}
@@ -122,9 +159,7 @@ func (s *Server) named(ctx context.Context, id intake.ContactID, from string, id
 
 // read gives a file of a conversation in clear.
 func (s *Server) read(ctx context.Context, id intake.ContactID, fid string) (channels.File, []byte, error) {
-	var f channels.File
-	err := s.c.DB.QueryRow(ctx, "SELECT id, type, size, sha256, width, height FROM chat_files WHERE id = ? AND contact = ? AND gone = 0", fid, string(id)).
-		Scan(&f.ID, &f.Type, &f.Size, &f.SHA256, &f.Width, &f.Height)
+	f, err := scanFile(s.c.DB.QueryRow(ctx, fileColumns+"id = ? AND contact = ? AND gone = 0", fid, string(id)))
 	if err != nil {
 		return f, nil, fmt.Errorf("%w: there is none", ErrFile)
 	}

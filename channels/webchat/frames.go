@@ -77,6 +77,7 @@ type Out struct {
 	Say   string     `json:"say,omitempty"`
 	Last  int        `json:"last,omitempty"` // done of a read: number of the newest message
 	Seen  int        `json:"seen,omitempty"` // welcome, chat: what the other side has seen
+	Read  int        `json:"read,omitempty"` // of Mine and Offers: what our side has seen
 }
 
 // State is how a conversation stands, as its two sides see it.
@@ -121,6 +122,7 @@ type File struct {
 	Size   int64  `json:"size"`
 	Width  int    `json:"w,omitempty"`
 	Height int    `json:"h,omitempty"`
+	Name   string `json:"name,omitempty"`
 }
 
 // Allowed tells a browser what it may send.

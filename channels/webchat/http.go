@@ -14,8 +14,8 @@ import (
 	"yingda/intake"
 )
 
-// Cookie is the name of the cookie in which pages without a script keep the token.
-const Cookie = "yingda_chat"
+// Cookie is the name of the cookie in which pages without a script keep the token; package web sets it.
+const Cookie = "yingda-chat"
 
 // Residents is the door for residents' browsers, to be mounted under /chat/: GET ws, POST files, GET files/<id>. The token is in the Authorization header
 // (Bearer) or the cookie; a cookie counts for requests of our own pages only.
@@ -42,7 +42,7 @@ func (s *Server) Residents() http.Handler {
 			s.serve(w, r, Staff{})
 		case r.Method == http.MethodPost && rest == "files":
 			token := s.bearer(r)
-			s.takeFile(w, r, func(body io.Reader) (File, error) { return s.Upload(r.Context(), token, body) })
+			s.takeFile(w, r, func(name string, body io.Reader) (File, error) { return s.Upload(r.Context(), token, name, body) })
 		case r.Method == http.MethodGet && strings.HasPrefix(rest, "files/"):
 			f, raw, err := s.OpenFile(r.Context(), s.bearer(r), strings.TrimPrefix(rest, "files/"))
 			giveFile(w, f, raw, err)
@@ -74,9 +74,9 @@ func (s *Server) Desk() http.Handler {
 				fail(w, http.StatusForbidden, "not_yours", sentences["not_yours"])
 				return
 			}
-			s.takeFile(w, r, func(body io.Reader) (File, error) {
-				f, err := s.upload(r.Context(), id, string(staff.User), body)
-				return File{f.ID, f.Type, f.Size, f.Width, f.Height}, err
+			s.takeFile(w, r, func(name string, body io.Reader) (File, error) {
+				f, err := s.upload(r.Context(), id, string(staff.User), name, body)
+				return shownFile(f), err
 			})
 		case r.Method == http.MethodGet && len(part) == 3 && part[0] == "files":
 			id := intake.ContactID(part[1])
@@ -85,7 +85,7 @@ func (s *Server) Desk() http.Handler {
 				return
 			}
 			f, raw, err := s.read(r.Context(), id, part[2])
-			giveFile(w, File{f.ID, f.Type, f.Size, f.Width, f.Height}, raw, err)
+			giveFile(w, shownFile(f), raw, err)
 		default:
 			http.NotFound(w, r)
 		}
@@ -129,13 +129,17 @@ func (s *Server) bearer(r *http.Request) string {
 	return ""
 }
 
+// asNamed undoes what browsers make of these three in the name of a file (WHATWG HTML, multipart/form-data).
+var asNamed = strings.NewReplacer("%22", `"`, "%0A", " ", "%0D", " ")
+
 // takeFile reads a file out of a request: the body as it is, or the first file of a form.
-func (s *Server) takeFile(w http.ResponseWriter, r *http.Request, keep func(io.Reader) (File, error)) {
+func (s *Server) takeFile(w http.ResponseWriter, r *http.Request, keep func(name string, body io.Reader) (File, error)) {
 	if r.ContentLength > s.limits.FileBytes+64<<10 {
 		w.Header().Set("Connection", "close")
 		fail(w, http.StatusRequestEntityTooLarge, "file", sentences["file"])
 		return
 	}
+	name := ""
 	var body io.Reader = http.MaxBytesReader(w, r.Body, s.limits.FileBytes+64<<10)
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err == nil && kind == "multipart/form-data" {
 		r.Body = io.NopCloser(body)
@@ -151,12 +155,12 @@ func (s *Server) takeFile(w http.ResponseWriter, r *http.Request, keep func(io.R
 				return
 			}
 			if part.FileName() != "" {
-				body = part
+				body, name = part, asNamed.Replace(part.FileName())
 				break
 			}
 		}
 	}
-	f, err := keep(body)
+	f, err := keep(name, body)
 	if err != nil {
 		failErr(w, err)
 		return
@@ -178,9 +182,15 @@ func giveFile(w http.ResponseWriter, f File, raw []byte, err error) {
 	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cache-Control", "private, max-age=3600")
-	if !(channels.File{Type: f.Type}).Picture() {
-		h.Set("Content-Disposition", `attachment; filename="`+f.ID+`.pdf"`)
+	how := "attachment"
+	if (channels.File{Type: f.Type}).Picture() {
+		how = "inline"
 	}
+	name := f.Name
+	if name == "" {
+		name = f.ID + endings[f.Type]
+	}
+	h.Set("Content-Disposition", mime.FormatMediaType(how, map[string]string{"filename": name}))
 	h.Set("Content-Length", strconv.Itoa(len(raw)))
 	_, _ = w.Write(raw)
 }

@@ -249,9 +249,9 @@ func (s *Server) End(ctx context.Context, token string) error {
 	return err
 }
 
-// Upload takes a file that a message will name. Type and size are judged by its bytes; pictures are made anew, without what a camera writes into them.
+// Upload takes a file that a message will name; name is what its writer calls it, or "". Type and size are judged by its bytes; pictures are made anew, without what a camera writes into them.
 // Errors: ErrToken, ErrOver, ErrFile, ErrTooMany, ErrLater.
-func (s *Server) Upload(ctx context.Context, token string, r io.Reader) (File, error) {
+func (s *Server) Upload(ctx context.Context, token, name string, r io.Reader) (File, error) {
 	id, err := s.contact(token)
 	if err != nil {
 		return File{}, err
@@ -259,11 +259,11 @@ func (s *Server) Upload(ctx context.Context, token string, r io.Reader) (File, e
 	if err := s.open(ctx, id); err != nil {
 		return File{}, err
 	}
-	f, err := s.upload(ctx, id, channels.Resident, r)
+	f, err := s.upload(ctx, id, channels.Resident, name, r)
 	if err != nil {
 		s.refused("file")
 	}
-	return File{f.ID, f.Type, f.Size, f.Width, f.Height}, err
+	return shownFile(f), err
 }
 
 // open says whether something may still be written there.
@@ -286,7 +286,7 @@ func (s *Server) OpenFile(ctx context.Context, token, fid string) (File, []byte,
 		return File{}, nil, err
 	}
 	f, raw, err := s.read(ctx, id, fid)
-	return File{f.ID, f.Type, f.Size, f.Width, f.Height}, raw, err
+	return shownFile(f), raw, err
 }
 
 // resident takes a frame of a resident's browser.

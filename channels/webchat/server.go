@@ -360,7 +360,7 @@ func (s *Server) shown(m channels.Message, staff intake.UserID, unsafe bool) Mes
 		v.Key = m.Key
 	}
 	for _, f := range m.Files {
-		v.Files = append(v.Files, File{f.ID, f.Type, f.Size, f.Width, f.Height})
+		v.Files = append(v.Files, shownFile(f))
 	}
 	return v
 }

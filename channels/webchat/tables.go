@@ -98,7 +98,7 @@ func (s *Server) apply(ctx context.Context, tx *store.Tx, e intake.Event) error 
 		s.logged(id, m.Number, e.Sequence)
 	}
 	if _, ok := e.Data.(*intake.ErasedV1); ok {
-		for _, q := range []string{"UPDATE chat_messages SET text = '', files = '[]' WHERE contact = ?", "UPDATE chat_files SET gone = 1 WHERE contact = ?"} {
+		for _, q := range []string{"UPDATE chat_messages SET text = '', files = '[]' WHERE contact = ?", "UPDATE chat_files SET gone = 1, name = '' WHERE contact = ?"} {
 			if _, err := tx.ExecContext(ctx, q, string(id)); err != nil {
 				return err
 			}
@@ -200,15 +200,15 @@ func (s *Server) history(ctx context.Context, id intake.ContactID, after int) ([
 }
 
 func (s *Server) filesOf(ctx context.Context, id intake.ContactID) (map[string]channels.File, error) {
-	rows, err := s.c.DB.Query(ctx, "SELECT id, type, size, sha256, width, height FROM chat_files WHERE contact = ? AND gone = 0", string(id))
+	rows, err := s.c.DB.Query(ctx, fileColumns+"contact = ? AND gone = 0", string(id))
 	if err != nil {
 		return nil, fmt.Errorf("webchat: %w", err)
 	}
 	defer rows.Close()
 	m := map[string]channels.File{}
 	for rows.Next() {
-		var f channels.File
-		if err := rows.Scan(&f.ID, &f.Type, &f.Size, &f.SHA256, &f.Width, &f.Height); err != nil {
+		f, err := scanFile(rows)
+		if err != nil {
 			return nil, fmt.Errorf("webchat: %w", err)
 		}
 		m[f.ID] = f

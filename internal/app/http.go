@@ -30,6 +30,7 @@ func (a *App) openHTTP() error {
 		mux.Handle(p, a.door)
 	}
 	mux.Handle("/chat/", a.talks.Residents())
+	mux.Handle("/r/chat/files/", http.StripPrefix("/r", a.talks.Residents())) // the cookie of the page without a script is sent below /r/ only
 	mux.Handle("/desk/chat/", a.talks.Desk())
 	mux.Handle("/", a.web)
 	listener, err := net.Listen("tcp", c.HTTP.Listen)

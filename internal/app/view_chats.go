@@ -25,6 +25,8 @@ func talkError(err error) error {
 		return web.ErrNumber
 	case errors.Is(err, webchat.ErrNotYours):
 		return web.ErrBusy
+	case errors.Is(err, webchat.ErrFile):
+		return web.FieldError{Field: "text", Sentence: webchat.Sentence(err)}
 	case errors.Is(err, webchat.ErrText):
 		return web.FieldError{Field: "text", Sentence: "请写点什么，最多 4000 字。"}
 	}
@@ -72,7 +74,7 @@ func (v residentChats) History(ctx context.Context, secret string, after uint64)
 			line.From, line.Name = "resident", ""
 		}
 		for i, f := range m.Files {
-			file := &web.TalkFile{Name: f.Type, Path: "/chat/files/" + f.ID, Image: f.Width > 0}
+			file := &web.TalkFile{Name: f.Name, Path: "/r/chat/files/" + f.ID, Image: f.Width > 0, Bytes: f.Size}
 			if i == 0 {
 				line.File = file
 			} else {
@@ -133,10 +135,14 @@ func (v chatsView) chatRow(ctx context.Context, staff webchat.Staff, o webchat.O
 	}
 	if s.Messages > 0 {
 		if p, err := v.talks.Read(ctx, staff, o.Contact, s.Messages-1); err == nil && len(p.Messages) > 0 {
-			row.Last = pii.NewText(p.Messages[len(p.Messages)-1].Text)
+			m := p.Messages[len(p.Messages)-1]
+			if m.Text == "" && len(m.Files) > 0 {
+				m.Text = m.Files[0].Name
+			}
+			row.Last = pii.NewText(m.Text)
 		}
 	}
-	row.Unread = max(s.Messages-o.Seen, 0)
+	row.Unread = max(s.Messages-o.Read, 0)
 	return row
 }
 
@@ -159,7 +165,13 @@ func (v chatsView) One(ctx context.Context, who web.Viewer, id intake.ContactID)
 	if err != nil {
 		return web.ChatPage{}, talkError(err)
 	}
-	out := web.ChatPage{ChatRow: v.chatRow(ctx, staff, webchat.Out{Contact: string(id), State: &p.State}), Number: p.State.Number != ""}
+	stand := webchat.Out{Contact: string(id), State: &p.State}
+	for _, o := range v.talks.Mine(staff) {
+		if o.Contact == stand.Contact {
+			stand.Seen, stand.Read = o.Seen, o.Read
+		}
+	}
+	out := web.ChatPage{ChatRow: v.chatRow(ctx, staff, stand), Number: p.State.Number != "", SeenUpTo: uint64(max(stand.Seen, 0))}
 	for _, o := range v.talks.Offers(staff) {
 		if o.Contact == string(id) {
 			out.State = "offered"
@@ -195,7 +207,7 @@ func (v chatsView) chatMessages(ctx context.Context, id intake.ContactID, m webc
 	}
 	var list []web.ChatMessage
 	for _, f := range m.Files {
-		one.File = &web.ChatFile{Name: f.Type, URL: "/desk/chat/files/" + string(id) + "/" + f.ID, Image: f.Width > 0, Bytes: f.Size}
+		one.File = &web.ChatFile{Name: f.Name, URL: "/desk/chat/files/" + string(id) + "/" + f.ID, Image: f.Width > 0, Bytes: f.Size, Wide: f.Width, High: f.Height}
 		list = append(list, one)
 		one.Text = pii.Text{}
 	}
@@ -222,8 +234,8 @@ func (v chatsView) Decline(ctx context.Context, who web.Viewer, id intake.Contac
 	return talkError(v.talks.Decline(ctx, staff, string(id), v.offerOf(staff, id)))
 }
 
-func (v chatsView) Say(ctx context.Context, who web.Viewer, id intake.ContactID, ref string, text pii.Text) error {
-	_, err := v.talks.SayAs(ctx, staffOf(who.ID, who.Role), string(id), ref, text.Reveal(), nil)
+func (v chatsView) Say(ctx context.Context, who web.Viewer, id intake.ContactID, ref string, text pii.Text, files []string) error {
+	_, err := v.talks.SayAs(ctx, staffOf(who.ID, who.Role), string(id), ref, text.Reveal(), files)
 	return talkError(err)
 }
 

@@ -1,5 +1,7 @@
 // The operator's desk: asks for grid and like cases as the form is typed, hands the form and chat messages in exactly once, and keeps them
 // on this machine while the server is away.
+import { handIn, inWords, Kept as File1, picture } from "./files";
+
 declare const Idiomorph: { morph(el: Element, html: string, o: object): void };
 
 interface Kept {
@@ -9,6 +11,7 @@ interface Kept {
   form: string; // id of its form
   contact: string;
   text: string; // of a message
+  files?: string[]; // what stands beside it, in words
 }
 
 const doc = document;
@@ -109,7 +112,7 @@ async function send() {
       try { r = await post(k.url, k.body); } catch (gone) { waiting(); return; }
       if (r.status === 401) { location.reload(); return; }
       if (r.status >= 500) { waiting(); return; }
-      if (r.ok && k.text) {
+      if (r.ok && k.form.startsWith("say-")) {
         const log = doc.getElementById("log-" + k.contact), html = await r.text();
         if (log) { Idiomorph.morph(log, html, { morphStyle: "innerHTML" }); follow(log, true); }
         drop(k.id);
@@ -122,12 +125,12 @@ async function send() {
         drop(k.id);
         let said = { field: "", sentence: "" };
         try { said = await r.json(); } catch (page) { said.sentence = word("again"); }
-        if (k.text) restore(k);
+        if (k.form.startsWith("say-")) restore(k);
         fault(k.form, said.sentence);
         const f = doc.getElementById(k.form) as HTMLFormElement | null;
         const el = f && said.field ? f.elements.namedItem(said.field) as HTMLElement | null : null;
         if (el && "focus" in el) el.focus();
-        if (!f && !k.text) alertIn(said.sentence);
+        if (!f) alertIn(said.sentence);
       }
     }
   } finally {
@@ -137,7 +140,7 @@ async function send() {
   }
 }
 function waiting() {
-  box().forEach(k => { if (!k.text) fault(k.form, word("waiting"), true); });
+  box().forEach(k => { if (!k.form.startsWith("say-")) fault(k.form, word("waiting"), true); });
 }
 function alertIn(text: string) {
   const main = doc.getElementById("desk-main");
@@ -157,11 +160,11 @@ window.addEventListener("online", () => void send());
 
 function show() { // messages on their way stand below the log
   all("[id^='pend-']").forEach(list => {
-    const mine = box().filter(k => k.text && "pend-" + k.contact === list.id);
+    const mine = box().filter(k => k.form.startsWith("say-") && "pend-" + k.contact === list.id);
     list.textContent = "";
     mine.forEach(k => {
       const li = doc.createElement("li"), p = doc.createElement("p"), s = doc.createElement("small");
-      p.textContent = k.text;
+      p.textContent = [k.text].concat(k.files || []).filter(Boolean).join("\n");
       s.textContent = sending ? word("sending") : word("kept");
       li.append(p, s);
       list.append(li);
@@ -188,15 +191,112 @@ doc.addEventListener("submit", e => {
     e.preventDefault();
     form.removeAttribute("data-sent");
     const t = form.elements.namedItem("text") as HTMLTextAreaElement;
-    if (!t.value.trim()) return;
+    const contact = form.id.slice(4);
+    if (coming.has(contact)) { sayLater = contact; return; } // said when the last file is there
+    const files = beside(contact);
+    if (!t.value.trim() && !files.length) return;
     const p = pack(form), ref = uuid();
     p.set("ref", ref);
-    keep({ id: ref, url: form.getAttribute("action") || "", body: p.toString(), form: form.id, contact: form.id.slice(4), text: t.value });
+    files.forEach(f => p.append("file", f.id));
+    fault(form.id, "");
+    keep({ id: ref, url: form.getAttribute("action") || "", body: p.toString(), form: form.id, contact, text: t.value, files: files.map(called) });
     t.value = "";
+    put(contact, []);
     forget(form.id);
     show();
     void send();
   }
+});
+
+// ---- files beside the next message. They are handed in as soon as they are chosen, dropped or pasted, stand below the field until the message is sent, and
+// are still there after a reload.
+const coming = new Map<string, number>(); // how many of a conversation are on their way
+let sayLater = "";
+const called = (f: File1) => f.name || word(picture(f.type) ? "picture" : "document");
+function beside(contact: string): File1[] {
+  try { return JSON.parse(store.getItem("desk.files " + contact) || "[]") as File1[]; } catch (broken) { return []; }
+}
+function put(contact: string, list: File1[]) {
+  if (list.length) store.setItem("desk.files " + contact, JSON.stringify(list));
+  else store.removeItem("desk.files " + contact);
+  showFiles();
+}
+async function attach(contact: string, list: File[]) {
+  const form = "say-" + contact, most = Number(doc.getElementById("desk-words")?.dataset.most) || 1;
+  fault(form, "");
+  for (const file of list) {
+    if (beside(contact).length + (coming.get(contact) || 0) >= most) { fault(form, word("many")); break; }
+    coming.set(contact, (coming.get(contact) || 0) + 1);
+    showFiles();
+    void handIn("/desk/chat/files/" + contact, file).then(f => {
+      const left = (coming.get(contact) || 1) - 1;
+      if (left) coming.set(contact, left);
+      else coming.delete(contact);
+      if (typeof f === "string") { sayLater = ""; fault(form, f || word("nofile")); showFiles(); } else put(contact, beside(contact).concat(f));
+      if (!left && sayLater === contact) {
+        sayLater = "";
+        (doc.getElementById(form) as HTMLFormElement | null)?.requestSubmit();
+      }
+    });
+  }
+}
+function showFiles() {
+  all("[id^='files-']").forEach(ul => {
+    const contact = ul.id.slice(6), n = coming.get(contact) || 0;
+    ul.textContent = "";
+    beside(contact).forEach(f => {
+      const li = doc.createElement("li"), name = doc.createElement("span"), size = doc.createElement("small"), drop = doc.createElement("button");
+      if (picture(f.type)) {
+        const img = doc.createElement("img");
+        img.src = "/desk/chat/files/" + contact + "/" + f.id;
+        img.alt = "";
+        li.append(img);
+      }
+      name.textContent = called(f);
+      size.textContent = inWords(f.size);
+      drop.type = "button";
+      drop.className = "btn plain";
+      drop.textContent = word("drop");
+      drop.setAttribute("aria-label", word("drop") + " " + called(f));
+      drop.onclick = () => {
+        put(contact, beside(contact).filter(x => x.id !== f.id));
+        doc.getElementById("t-" + contact)?.focus();
+      };
+      li.append(name, size, drop);
+      ul.append(li);
+    });
+    if (n) {
+      const li = doc.createElement("li");
+      li.className = "soft";
+      li.textContent = word("coming");
+      ul.append(li);
+    }
+  });
+}
+doc.addEventListener("click", e => {
+  const b = (e.target as HTMLElement).closest<HTMLElement>("[data-attach]");
+  if (b) doc.getElementById("pick-" + b.dataset.attach)?.click();
+});
+doc.addEventListener("change", e => {
+  const el = e.target as HTMLInputElement;
+  if (el.type !== "file" || !el.id.startsWith("pick-")) return;
+  void attach(el.id.slice(5), Array.from(el.files || []));
+  el.value = "";
+});
+const talkAt = (e: Event) => (e.target as HTMLElement).closest?.<HTMLElement>("[data-chat]");
+const open = (chat?: HTMLElement | null) => chat?.querySelector("[data-says]") ? chat.dataset.chat || "" : "";
+doc.addEventListener("dragover", e => { if (open(talkAt(e)) && e.dataTransfer?.types.includes("Files")) e.preventDefault(); });
+doc.addEventListener("drop", e => {
+  const contact = open(talkAt(e));
+  if (!contact || !e.dataTransfer?.files.length) return;
+  e.preventDefault();
+  void attach(contact, Array.from(e.dataTransfer.files));
+});
+doc.addEventListener("paste", e => {
+  const contact = open(talkAt(e)), files = Array.from(e.clipboardData?.files || []);
+  if (!contact || !files.length || e.clipboardData?.getData("text/plain")) return; // words that were copied with their look bring a picture of it
+  e.preventDefault();
+  void attach(contact, files);
 });
 
 // ---- keys. Space only where it can be meant for nothing else.
@@ -301,5 +401,6 @@ if (part) new MutationObserver(look).observe(part, { subtree: true, childList: t
 doc.addEventListener("visibilitychange", look);
 look();
 show();
+showFiles();
 void send();
 openLine();

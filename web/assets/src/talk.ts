@@ -1,6 +1,8 @@
 // A resident's end of a conversation over WebSocket, protocol yingda.chat.v1 (package channels/webchat, docs/protocol.md). What was written is kept in this tab
 // until the server has ticked it, and is sent again under its key over any later connection; what was missed is asked for by number. No window of time is in it.
 
+import { handIn, Kept } from "./files";
+
 export interface State {
   stage: string; // "", writing, quiet, waiting, open, closed, over
   operator?: string;
@@ -18,7 +20,7 @@ export interface Message {
   at?: string;
   text: string;
   key?: string;
-  files?: { id: string; type: string }[];
+  files?: Kept[];
 }
 
 export interface Events {
@@ -54,6 +56,7 @@ export class Talk {
   private failures = 0;
   private timer = 0;
   private beginning = false; // a start is under way on this connection
+  private due = false; // what is in sight is to be told
   private over = false; // the conversation is
   private stopped = true;
   private typed = 0;
@@ -92,20 +95,25 @@ export class Talk {
   // to tell the person; "" when there is nothing better to say than to try again.
   async attach(file: Blob): Promise<string | null> {
     if (!this.kept.token || !this.ready) return "";
-    let r: Response;
-    try {
-      r = await fetch(this.url.replace(/^ws/, "http").replace(/\/ws$/, "/files"), { method: "POST", headers: { Authorization: "Bearer " + this.kept.token }, body: file });
-    } catch { return ""; }
-    let answer: { id?: string; say?: string } = {};
-    try { answer = await r.json(); } catch { /* no word with it */ }
-    if (!r.ok || !answer.id) return answer.say || "";
-    const u: Unsent = { key: random(), text: "", files: [answer.id] };
+    const f = await handIn(this.files(), file, { Authorization: "Bearer " + this.kept.token });
+    if (typeof f === "string") return f;
+    const u: Unsent = { key: random(), text: "", files: [f.id] };
     this.kept.unsent.push(u);
     this.save();
-    this.on.message({ n: 0, from: "you", text: "", key: u.key, files: [{ id: answer.id, type: file.type }] });
+    this.on.message({ n: 0, from: "you", text: "", key: u.key, files: [f] });
     this.flush(u);
     return null;
   }
+
+  // fetch brings a file of the conversation; null when it cannot be had now.
+  async fetch(id: string): Promise<Blob | null> {
+    try {
+      const r = await fetch(this.files() + "/" + id, { headers: { Authorization: "Bearer " + this.kept.token } });
+      return r.ok ? await r.blob() : null;
+    } catch { return null; }
+  }
+
+  private files(): string { return this.url.replace(/^ws/, "http").replace(/\/ws$/, "/files"); }
 
   typing(): void {
     if (this.kept.token && Date.now() - this.typed > 3000) {
@@ -116,6 +124,7 @@ export class Talk {
 
   // seen says that all up to the last message is in sight; fresh whether a message came after what was.
   seen(): void {
+    this.due = this.held.size > 0; // what is not on the server's disk yet is told when it is
     if (!this.kept.token || this.last <= (this.kept.seen || 0)) return;
     this.kept.seen = this.last;
     this.save();
@@ -248,6 +257,7 @@ export class Talk {
           this.last = Math.max(this.last, n);
           if (m.key && this.sent(m.key)) this.on.message({ n, from: "you", text: m.text || "", key: m.key, at: m.at });
         }
+        if (this.due) this.seen();
         break;
       case "typing":
         this.on.typing();

@@ -2,6 +2,7 @@
 // and, with data-inline, the live chat of our own page /r/chat. It never opens by itself; the telephone number is in sight in every state; what is on the site
 // around it cannot reach into it, nor it out, but for this tab's session storage. Without WebSocket it leads to our page that needs no script.
 import { Talk, State, Message } from "./talk";
+import { inWords, Kept, picture } from "./files";
 
 // Front is what GET /widget.json says. opens is a time in words, page a path of ours.
 interface Front { number: string; open: boolean; hours: string; opens: string; chat: boolean; page: string; words: Record<string, string> }
@@ -38,6 +39,8 @@ h1{font-size:1.5455em;line-height:1.3;font-weight:700;margin-bottom:.55em}
 .log .you{margin-left:auto;background:var(--tint);border-color:var(--tint)}
 .log small{display:block;color:var(--ink2);font-size:.875em}
 .log p{white-space:pre-wrap}
+.file{display:block;min-height:44px;border:0;background:none;padding:0;color:var(--plate);text-align:left;cursor:pointer;overflow-wrap:anywhere;max-width:100%;font-weight:400}.file span{text-decoration:underline}
+.file canvas{display:block;max-width:100%;max-height:240px;border-radius:6px;background:var(--sunk)}
 form{padding:10px 16px 12px;border-top:1px solid var(--edge)}
 .inline form,.inline .fact{padding-left:0;padding-right:0}.inline .fact{padding-left:12px}
 label{display:block;margin-bottom:6px;color:var(--ink2)}
@@ -95,7 +98,7 @@ function run(front: Front): void {
   const box = el("section", { className: "box", attrs: { role: inline ? "group" : "dialog", "aria-label": w("title") } });
   if (inline) box.append(el("h1", {}, w("head")));
   else box.append(el("div", { className: "head" }, el("h2", {}, w("title")), tel("tel"), shut));
-  const pick = el("input", { type: "file", accept: "image/jpeg,image/png,image/webp,image/gif", hidden: true, attrs: { "aria-label": w("attach") } });
+  const pick = el("input", { type: "file", accept: "image/jpeg,image/png,image/webp,image/gif,application/pdf", hidden: true, attrs: { "aria-label": w("attach") } });
   const attach = el("button", { className: "plain", type: "button", hidden: true }, w("attach"));
   const row = el("div", { className: "row" }, more, attach, pick, end);
   box.append(fact, log, fault, write, again, leave, row);
@@ -141,6 +144,36 @@ function run(front: Front): void {
   const place = (e: HTMLElement) => {
     const before = e.classList.contains("unsent") ? null : log.querySelector(".unsent");
     if (before !== e && (e.parentNode !== log || e.nextSibling !== before)) log.insertBefore(e, before);
+  };
+  // A file stands in the talk with what it is called, how large it is, and, of a picture, the picture itself. It is drawn: a site around us may not let pictures of
+  // ours in. Pressed it is opened, or saved.
+  const file = (f: Kept) => {
+    const name = f.name || w(picture(f.type) ? "picture" : "document");
+    const b = el("button", { className: "file", type: "button" }, el("span", {}, name), el("small", {}, inWords(f.size)));
+    let bytes: Promise<Blob | null> | null = null;
+    const bring = () => bytes = bytes || talk.fetch(f.id).then(got => { if (!got) bytes = null; return got; });
+    b.onclick = async () => {
+      const got = await bring();
+      if (!got) { complain(w("file_later")); return; }
+      const url = URL.createObjectURL(got);
+      const a = el("a", { href: url, download: name });
+      if (picture(f.type)) { a.removeAttribute("download"); a.target = "_blank"; }
+      a.click();
+      setTimeout(() => URL.revokeObjectURL(url), 60000);
+    };
+    if (picture(f.type)) {
+      const c = el("canvas", { width: f.w || 4, height: f.h || 3, attrs: { role: "img", "aria-label": name } });
+      b.prepend(c);
+      void bring().then(async got => {
+        if (!got) return;
+        const image = await createImageBitmap(got);
+        const small = Math.min(1, 640 / Math.max(image.width, image.height)); // no phone needs more in a bubble
+        c.width = Math.max(1, image.width * small);
+        c.height = Math.max(1, image.height * small);
+        c.getContext("2d")!.drawImage(image, 0, 0, c.width, c.height);
+      }).catch(() => c.remove());
+    }
+    return b;
   };
   const show = () => {
     box.hidden = false;
@@ -197,7 +230,7 @@ function run(front: Front): void {
       const clock = m.at ? " " + new Date(m.at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false }) : "";
       const note = (mine ? w("you") : m.name || w("us")) + clock + (mine ? " · " + w(m.n ? "sent" : "sending") : "");
       const low = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
-      const e = el("div", { className: !mine ? "us" : m.n ? "you" : "you unsent" }, el("small", {}, note), el("p", {}, m.text || (m.files?.length ? w("file") : "")));
+      const e = el("div", { className: !mine ? "us" : m.n ? "you" : "you unsent" }, el("small", {}, note), el("p", { hidden: !m.text }, m.text), ...(m.files || []).map(file));
       place(e);
       if (m.key && !m.n) shown.set(m.key, e);
       if (low || mine) log.scrollTop = log.scrollHeight;
