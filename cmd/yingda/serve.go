@@ -22,6 +22,18 @@ func serveCmd() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if c.Member() {
+			m, err := app.Join(cmd.Context(), c, app.Options{Logger: logger(c)})
+			if err != nil {
+				return err
+			}
+			if a := m.App(); a != nil {
+				if err := a.FirstAccount(cmd.Context(), os.Stdout); err != nil {
+					return errors.Join(err, m.Stop(cmd.Context()))
+				}
+			}
+			return waitAndStop(cmd.Context(), m, grace)
+		}
 		a, err := app.Start(cmd.Context(), c, app.Options{Logger: logger(c)})
 		if err != nil {
 			return err
@@ -35,8 +47,14 @@ func serveCmd() *cobra.Command {
 	return cmd
 }
 
+// running is an App, or a Member of several machines.
+type running interface {
+	Failed() <-chan error
+	Stop(ctx context.Context) error
+}
+
 // waitAndStop serves until a signal or a fatal fault, then lets live calls end.
-func waitAndStop(ctx context.Context, a *app.App, grace time.Duration) error {
+func waitAndStop(ctx context.Context, a running, grace time.Duration) error {
 	var fault error
 	select {
 	case <-ctx.Done():

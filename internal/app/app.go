@@ -36,6 +36,7 @@ import (
 	"yingda/intake/stream/sqllog"
 	"yingda/internal/lines"
 	"yingda/internal/loop"
+	"yingda/internal/store"
 	"yingda/internal/users"
 	"yingda/telephony"
 	"yingda/telephony/media"
@@ -51,6 +52,10 @@ var Version = "dev"
 type Options struct {
 	Logger *slog.Logger
 	Now    func() time.Time // nil: a clock that never steps back
+
+	// Of a Member: the lease by which it has the switchboard, and the door for its pages.
+	Lease *store.Lease
+	Gate  *gate
 }
 
 // App is a running yingda.
@@ -80,6 +85,11 @@ type App struct {
 	readers    []*consumer
 	lines      atomic.Pointer[[]lines.Line]
 	degraded   atomic.Pointer[sqllog.State]
+	lease      *store.Lease // of the switchboard, when several machines may have it
+	gate       *gate        // with lease: who serves the pages
+	elsewhere  atomic.Pointer[func() (sip.Elsewhere, bool)]
+	alone      atomic.Int64       // ms: since when the tables cannot be reached; 0: they can
+	endJobs    context.CancelFunc // the jobs go to another machine
 	draining   atomic.Bool
 	control    net.Listener
 	seen       sync.Map // dedupe key of a call that the last run left open → seenContact
@@ -104,7 +114,7 @@ func Start(ctx context.Context, c Config, o Options) (a *App, err error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	a = &App{log: o.Logger, changes: newChanges(), loopDone: make(chan struct{}), failed: make(chan error, 4)}
+	a = &App{log: o.Logger, changes: newChanges(), loopDone: make(chan struct{}), failed: make(chan error, 4), lease: o.Lease, gate: o.Gate, endJobs: func() {}}
 	defer func() {
 		if err != nil {
 			stop, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -113,7 +123,7 @@ func Start(ctx context.Context, c Config, o Options) (a *App, err error) {
 			a = nil
 		}
 	}()
-	a.Store, err = OpenStore(ctx, c, StoreOptions{Logger: o.Logger, Now: o.Now, Serve: true, Degraded: a.onDegraded})
+	a.Store, err = OpenStore(ctx, c, StoreOptions{Logger: o.Logger, Now: o.Now, Lock: true, Serve: true, Lease: o.Lease, Degraded: a.onDegraded})
 	if err != nil {
 		return a, err
 	}
@@ -215,9 +225,12 @@ func (a *App) openPhones(run context.Context) error {
 	c := a.Config
 	a.queue = queue.New(queue.Config{NewOffer: func() intake.OfferID { return intake.OfferID(newID()) }, Settings: queueSettings(c.Queue)})
 	a.writer = newWriter(a.Log, a.now, a.log)
-	a.talkers = chat.New(chat.Config{ID: c.switchboard(), Source: a.Source, Epoch: a.Epoch, NewOffer: func() intake.OfferID { return intake.OfferID(newID()) }})
+	noTalks := func() *chat.Board {
+		return chat.New(chat.Config{ID: c.switchboard(), Source: a.Source, Epoch: a.Epoch, NewOffer: func() intake.OfferID { return intake.OfferID(newID()) }})
+	}
+	a.talkers = noTalks()
 	a.desks = newDesks(a)
-	a.loop = loop.New[hallInput, hallEffect](&hall{a.queue, a.board, a.talkers}, a.do, loop.Config[hallInput]{Now: a.now, Logger: a.log, Panics: a.onPanic})
+	a.loop = loop.New[hallInput, hallEffect](&hall{a.queue, a.board, a.talkers, noTalks}, a.do, loop.Config[hallInput]{Now: a.now, Logger: a.log, Panics: a.onPanic})
 	loopCtx, stop := context.WithCancel(run)
 	a.stopLoop = stop
 	go func() { defer close(a.loopDone); a.loop.Run(loopCtx) }()
@@ -255,22 +268,36 @@ func (a *App) openPhones(run context.Context) error {
 }
 
 func (a *App) sipConfig() sip.Config {
-	c := a.Config
-	s := sip.Config{UDP: c.SIP.UDP, TCP: c.SIP.TCP, Domain: c.SIP.Realm, Digests: c.SIP.Digests, Agent: "yingda/" + Version,
-		Account: a.phoneAccount, Registrations: registrations{a.DB}, Operators: a.desks.phoneChanged, TrunkState: a.onTrunk,
-		Lines: a.lineOf, Facts: a.facts, Seen: a.seenBefore,
-		NewContact: func() intake.ContactID { return intake.ContactID(newID()) },
-		Report:     a.report, Media: audio{a.media}, Logger: a.log}
-	if c.SIP.Advertise != "" {
-		s.Advertise = netip.MustParseAddr(c.SIP.Advertise)
+	s := a.Store.sipConfig()
+	s.Account, s.Registrations, s.Operators, s.TrunkState = a.phoneAccount, registrations{a.DB}, a.desks.phoneChanged, a.onTrunk
+	s.Lines, s.Facts, s.Seen = a.lineOf, a.facts, a.seenBefore
+	s.NewContact = func() intake.ContactID { return intake.ContactID(newID()) }
+	s.Report, s.Media = a.report, audio{a.media}
+	s.Elsewhere = func() (sip.Elsewhere, bool) {
+		if f := a.elsewhere.Load(); f != nil {
+			return (*f)()
+		}
+		return sip.Elsewhere{}, false
 	}
-	for _, t := range c.trunks() {
-		s.Trunks = append(s.Trunks, sip.Trunk{Name: t.Name, Addresses: t.prefixes(), PerSecond: t.Rate, Concurrent: t.MaxCalls, Trusted: true,
-			Outbound: sip.Outbound{Target: t.Out, User: t.User, Password: t.Password}})
-	}
-	s.Limits.PerTrunk = max(c.SIP.Rate*20, 1000)
 	a.sipMetrics(&s.Metrics)
 	return s
+}
+
+// Yield sends new calls on to where somebody else has the switchboard now, while those that live here go on here. Conversations go on there, and so do the jobs.
+func (a *App) Yield(elsewhere func() (sip.Elsewhere, bool)) {
+	if a.elsewhere.Swap(&elsewhere) != nil {
+		return
+	}
+	a.log.Info("new calls go elsewhere from now on", "live", a.Live(context.Background()))
+	a.endJobs()
+	a.loop.Send(leave{})
+	if a.talks != nil {
+		end, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		if err := a.talks.Close(end); err != nil {
+			a.log.Error("conversations", "err", err)
+		}
+	}
 }
 
 // report takes what the network says. It never waits.
@@ -443,6 +470,9 @@ func (a *App) Stop(ctx context.Context) error {
 	var errs []error
 	if a.web != nil {
 		a.web.Close()
+	}
+	if a.gate != nil {
+		a.gate.Serve(nil)
 	}
 	if a.http != nil {
 		shut, cancel := context.WithTimeout(context.Background(), 3*time.Second)

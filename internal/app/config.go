@@ -27,7 +27,19 @@ type Config struct {
 	Tables  TablesConfig  `koanf:"tables" doc:"where cases, callbacks, operators and secrets are kept"`
 	Stream  StreamConfig  `koanf:"stream" doc:"the event log"`
 	Search  SearchConfig  `koanf:"search" doc:"where what can be searched is kept"`
+	Cluster ClusterConfig `koanf:"cluster" doc:"several machines for one office; it needs tables.address and stream.kafka"`
 }
+
+// ClusterConfig of a machine that is one of several.
+type ClusterConfig struct {
+	Pages string        `koanf:"pages" doc:"URL at which the other machines reach the pages of this one, such as http://10.0.0.1:8080; empty: this machine is alone"`
+	SIP   string        `koanf:"sip" doc:"address:port at which calls that reached another machine are sent on to this one, over UDP"`
+	Peers []string      `koanf:"peers" doc:"addresses of the other machines: what they send on counts as from where they had it; nothing else may have these addresses"`
+	Lease time.Duration `koanf:"lease" doc:"how long a machine that is not heard of keeps the switchboard"`
+}
+
+// Member says whether this machine is one of several.
+func (c Config) Member() bool { return c.Cluster.Pages != "" }
 
 // SearchConfig of the index.
 type SearchConfig struct {
@@ -66,6 +78,7 @@ type Trunk struct {
 	Allow    []string `koanf:"allow" doc:"addresses and networks it sends from"`
 	MaxCalls int      `koanf:"max_calls" doc:"calls under way at once; 0: no limit of its own"`
 	Rate     float64  `koanf:"rate" doc:"INVITEs a second; 0: no limit of its own"`
+	Forward  bool     `koanf:"forward" doc:"it does not follow a 302: a machine that stands by passes its calls on itself"`
 	Out      string   `koanf:"out" doc:"host:port to which calls back go; empty: this trunk takes none"`
 	User     string   `koanf:"user" doc:"digest user when the trunk asks for one"`
 	Password string   `koanf:"password" doc:"digest password" secret:"true"`
@@ -148,18 +161,19 @@ type StreamConfig struct {
 // Default is what holds when nothing is set: `yingda serve` with no file at all works.
 func Default() Config {
 	return Config{
-		Data:   "data",
-		Office: OfficeConfig{Name: "便民热线", Node: "n1", Switchboard: "main", TimeZone: "Asia/Shanghai"},
-		HTTP:   HTTPConfig{Listen: "127.0.0.1:8080"},
-		SIP:    SIPConfig{UDP: "127.0.0.1:5060", TCP: "127.0.0.1:5060", Realm: "yingda", Digests: []string{"MD5"}, MaxCalls: 1000, Rate: 200},
-		Media:  MediaConfig{PortMin: 20000, PortMax: 29999, Record: true},
-		Lines:  []LineConfig{{ID: "main", Name: "便民热线", Numbers: []string{"*"}, Number: "12345", Owner: "本单位", Hours: "24h"}},
-		Public: PublicConfig{Urgent: "有危险先打 110、119 或 120。"},
-		Queue:  QueueConfig{Strategy: "longest_idle", RingTime: 20 * time.Second, WrapUp: 15 * time.Second, Misses: 3, MaxWait: 10 * time.Minute, MaxQueue: 200, Chats: 3, Beside: 1},
-		Books:  BooksConfig{Due: 4 * time.Hour, Tries: 3, ShortAbandon: 5 * time.Second},
-		Log:    LogConfig{Level: "info", Format: "text"},
-		Stream: StreamConfig{Limit: 500 * time.Millisecond, Memory: 200_000, Ballast: 64 << 20, Budget: 10 << 30, Kafka: noKafka()},
-		Search: SearchConfig{Elastic: elastic.Config{Addresses: []string{}, Index: elastic.DefaultIndex, Shards: 1}},
+		Data:    "data",
+		Office:  OfficeConfig{Name: "便民热线", Node: "n1", Switchboard: "main", TimeZone: "Asia/Shanghai"},
+		HTTP:    HTTPConfig{Listen: "127.0.0.1:8080"},
+		SIP:     SIPConfig{UDP: "127.0.0.1:5060", TCP: "127.0.0.1:5060", Realm: "yingda", Digests: []string{"MD5"}, MaxCalls: 1000, Rate: 200},
+		Media:   MediaConfig{PortMin: 20000, PortMax: 29999, Record: true},
+		Lines:   []LineConfig{{ID: "main", Name: "便民热线", Numbers: []string{"*"}, Number: "12345", Owner: "本单位", Hours: "24h"}},
+		Public:  PublicConfig{Urgent: "有危险先打 110、119 或 120。"},
+		Queue:   QueueConfig{Strategy: "longest_idle", RingTime: 20 * time.Second, WrapUp: 15 * time.Second, Misses: 3, MaxWait: 10 * time.Minute, MaxQueue: 200, Chats: 3, Beside: 1},
+		Books:   BooksConfig{Due: 4 * time.Hour, Tries: 3, ShortAbandon: 5 * time.Second},
+		Log:     LogConfig{Level: "info", Format: "text"},
+		Stream:  StreamConfig{Limit: 500 * time.Millisecond, Memory: 200_000, Ballast: 64 << 20, Budget: 10 << 30, Kafka: noKafka()},
+		Cluster: ClusterConfig{Peers: []string{}, Lease: 10 * time.Second},
+		Search:  SearchConfig{Elastic: elastic.Config{Addresses: []string{}, Index: elastic.DefaultIndex, Shards: 1}},
 	}
 }
 

@@ -97,6 +97,7 @@ func (c Config) check() []Problem {
 		p.want(err == nil, "stream.kafka", "%v", err)
 	}
 	p.want(c.Tables.Address == "" || store.IsPostgres(c.Tables.Address), "tables.address", "is no address of a PostgreSQL database: write postgres://user:password@host/database, or leave it empty for an SQLite file")
+	p.cluster(c)
 	p.want(c.Stream.Limit >= 10*time.Millisecond, "stream.limit", "%s: at least 10ms", c.Stream.Limit)
 	p.want(c.Stream.Memory >= 1000, "stream.memory", "%d: at least 1000", c.Stream.Memory)
 	return p
@@ -180,3 +181,23 @@ func parsePrefix(s string) (netip.Prefix, error) {
 
 // ErrConfig is what Load wraps: the configuration cannot be used as it is.
 var ErrConfig = errors.New("configuration")
+
+func (p *problems) cluster(c Config) {
+	p.want(c.Stream.Keep >= 0, "stream.keep", "%s: 0s (for ever) or more", c.Stream.Keep)
+	if !c.Member() {
+		p.want(c.Cluster.SIP == "" && len(c.Cluster.Peers) == 0, "cluster.pages", "is empty though cluster.sip or cluster.peers is set: a machine that is one of several needs all three")
+		return
+	}
+	u, err := url.Parse(c.Cluster.Pages)
+	p.want(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && strings.Trim(u.Path, "/") == "", "cluster.pages", "%q: write for instance http://10.0.0.1:8080", c.Cluster.Pages)
+	at, err := netip.ParseAddrPort(c.Cluster.SIP)
+	p.want(err == nil && at.Port() != 0 && !at.Addr().IsUnspecified(), "cluster.sip", "%q is no address and port at which another machine reaches this one: write for instance 10.0.0.1:5060", c.Cluster.SIP)
+	for i, peer := range c.Cluster.Peers {
+		_, err := parsePrefix(peer)
+		p.want(err == nil, fmt.Sprintf("cluster.peers.%d", i), "%q is no address or network: write for instance 10.0.0.2", peer)
+	}
+	p.want(c.Cluster.Lease >= 3*time.Second && c.Cluster.Lease <= time.Minute, "cluster.lease", "%s: 3s to 1m", c.Cluster.Lease)
+	p.want(store.IsPostgres(c.Tables.Address), "tables.address", "several machines (cluster.pages is set) share their tables: write postgres://user:password@host/database")
+	p.want(len(c.Stream.Kafka.Brokers) > 0, "stream.kafka.brokers", "several machines (cluster.pages is set) share their stream: name the brokers")
+	p.want(c.SIP.UDP != "", "sip.udp", "is empty: machines send calls on to one another over UDP")
+}

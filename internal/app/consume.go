@@ -22,9 +22,9 @@ type consumer struct {
 	from   func(ctx context.Context) ([]stream.Position, error) // where its effects are
 	apply  func(ctx context.Context, records []stream.Record) error
 	follow func(ctx context.Context, r stream.Reader, each func([]stream.Record)) error // reads, applies and commits by itself; nil: read does
-	after  func()                                                                        // told after each batch; must not block
-	dead   func() stream.DeadLetters                                                     // nil, or gives nil: what cannot be used is tried for ever
-	alive  func(ctx context.Context) bool                                                // whether what its effects are in works: then a failure is the record's
+	after  func()                                                                       // told after each batch; must not block
+	dead   func() stream.DeadLetters                                                    // nil, or gives nil: what cannot be used is tried for ever
+	alive  func(ctx context.Context) bool                                               // whether what its effects are in works: then a failure is the record's
 	slog   *slog.Logger
 
 	asOf    atomic.Int64 // ms: time of the newest event that is in

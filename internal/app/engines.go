@@ -19,11 +19,16 @@ func (a *App) openKafka(ctx context.Context) error {
 	if a.kafka == nil {
 		return nil
 	}
-	c := a.Config.Stream
-	relay := &kafka.Relay{Outbox: a.Log, Log: a.kafka, Node: a.Config.Office.Node, Dead: a.dead, Logger: a.log}
-	a.outbox = &outbox{config: outboxConfig{budget: c.Budget, keep: c.Keep}, log: a.Log, relay: relay, now: a.now, slog: a.log, alarm: a.changes.tell}
+	a.outbox = a.newOutbox(a.changes.tell)
 	a.wg.Go(func() { a.outbox.run(ctx) })
 	return nil
+}
+
+// newOutbox is the way from this machine's log to Kafka.
+func (s *Store) newOutbox(alarm func()) *outbox {
+	c := s.Config.Stream
+	relay := &kafka.Relay{Outbox: s.Log, Log: s.kafka, Node: s.Config.Office.Node, Dead: s.dead, Logger: s.slog}
+	return &outbox{config: outboxConfig{budget: c.Budget, keep: c.Keep}, log: s.Log, relay: relay, now: s.now, slog: s.slog, alarm: alarm}
 }
 
 // relayTo is where the outbox of the tables goes: straight to Kafka when several machines share the tables, so that what stands there is never owed by one

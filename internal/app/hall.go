@@ -16,6 +16,7 @@ type hall struct {
 	queue *queue.Queue
 	board *switchboard.Switchboard
 	talks *chat.Board
+	empty func() *chat.Board // makes another one
 }
 
 // hallInput is what goes in: a telephony.Input, a chat.Input or a queue.Input.
@@ -38,9 +39,17 @@ func (h *hall) Step(now time.Time, in hallInput) []hallEffect {
 	case drain: // both arms take nobody any more
 		w.fromBoard(h.board.Step(now, telephony.Drain{}))
 		w.fromTalks(h.talks.Step(now, chat.Drain{}))
+	case leave:
+		for _, c := range h.talks.Snapshot().Chats {
+			w.fromQueue(h.queue.Step(now, queue.Leave{Contact: c.Contact, Why: "elsewhere"}))
+		}
+		h.talks = h.empty()
 	}
 	return w.finish()
 }
+
+// leave is the input by which the conversations leave this hall, to go on on another machine: nothing is said or written of them here any more.
+type leave struct{}
 
 // drain is the input by which the program begins to end.
 type drain struct{}

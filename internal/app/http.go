@@ -2,12 +2,10 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"time"
 
@@ -33,20 +31,17 @@ func (a *App) openHTTP() error {
 	mux.Handle("/r/chat/files/", http.StripPrefix("/r", a.talks.Residents())) // the cookie of the page without a script is sent below /r/ only
 	mux.Handle("/desk/chat/", a.talks.Desk())
 	mux.Handle("/", a.web)
-	listener, err := net.Listen("tcp", c.HTTP.Listen)
+	if a.gate != nil { // it listens already, for whoever of the machines has the switchboard
+		a.httpAt = a.gate.listener.Addr()
+		a.gate.Serve(mux)
+		return nil
+	}
+	listener, err := listenHTTP(c.HTTP)
 	if err != nil {
-		return fmt.Errorf("pages: %w", err)
+		return err
 	}
 	a.httpAt = listener.Addr()
-	if c.HTTP.TLSCert != "" {
-		cert, err := tls.LoadX509KeyPair(c.HTTP.TLSCert, c.HTTP.TLSKey)
-		if err != nil {
-			return errors.Join(fmt.Errorf("pages: %w", err), listener.Close())
-		}
-		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
-	}
-	a.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug)}
+	a.http = newHTTPServer(mux, a.log)
 	a.wg.Go(func() {
 		if err := a.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			a.fail(fmt.Errorf("pages: %w", err))
@@ -56,13 +51,7 @@ func (a *App) openHTTP() error {
 }
 
 // URL of the pages.
-func (a *App) URL() string {
-	scheme := "http"
-	if a.Config.HTTP.TLSCert != "" {
-		scheme = "https"
-	}
-	return scheme + "://" + a.httpAt.String()
-}
+func (a *App) URL() string { return pagesURL(a.httpAt, a.Config.HTTP.TLSCert != "") }
 
 // Ready says what is not ready; nothing when everything is.
 func (a *App) Ready(ctx context.Context) map[string]string {

@@ -47,7 +47,7 @@ type Store struct {
 	index     search.Index // only in the process that serves
 	kafka     *kafka.Log   // nil: there is none, or OpenStream was not asked
 	dead      *kafka.DeadLetters
-	secret    []byte       // makes callers' tokens
+	secret    []byte // makes callers' tokens
 	now       func() time.Time
 	slog      *slog.Logger
 	lock      *os.File
@@ -57,7 +57,9 @@ type Store struct {
 type StoreOptions struct {
 	Logger   *slog.Logger
 	Now      func() time.Time
-	Serve    bool // this is the one process that takes calls: it locks the folder and begins a new epoch
+	Lock     bool         // this process is the one that works in the folder
+	Serve    bool         // it takes calls: it begins a new epoch
+	Lease    *store.Lease // or has it from this lease
 	Degraded func(sqllog.State)
 }
 
@@ -82,7 +84,7 @@ func OpenStore(ctx context.Context, c Config, o StoreOptions) (s *Store, err err
 	if err := os.MkdirAll(filepath.Join(c.Data, "recordings"), 0o700); err != nil {
 		return s, fmt.Errorf("data folder: %w", err)
 	}
-	if o.Serve {
+	if o.Lock {
 		if s.lock, err = lockFolder(c.Data); err != nil {
 			return s, err
 		}
@@ -99,7 +101,7 @@ func OpenStore(ctx context.Context, c Config, o StoreOptions) (s *Store, err err
 	}
 	s.codec = wire.New(s.keys)
 	s.DB.UseEncoder(s.codec)
-	if s.Epoch, err = epoch(ctx, s.DB, o.Serve); err != nil {
+	if s.Epoch, err = epoch(ctx, s.DB, o); err != nil {
 		return s, fmt.Errorf("epoch: %w", err)
 	}
 	s.Log, err = sqllog.Open(ctx, filepath.Join(c.Data, "log.db"), sqllog.Config{Codec: s.codec, Limit: c.Stream.Limit, Memory: c.Stream.Memory,
@@ -253,9 +255,12 @@ func Served(dir string) bool {
 	return false
 }
 
-// epoch of this process: the one that serves begins a new one; the command line writes under the one that is.
-func epoch(ctx context.Context, db *store.DB, serve bool) (uint32, error) {
-	if serve {
+// epoch of this process: the one that serves begins a new one, or has that of its lease; the command line writes under the one that is.
+func epoch(ctx context.Context, db *store.DB, o StoreOptions) (uint32, error) {
+	if o.Lease != nil {
+		return o.Lease.Epoch, nil
+	}
+	if o.Serve {
 		return db.NextEpoch(ctx)
 	}
 	have, err := db.Epoch(ctx)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -68,6 +69,18 @@ func (d *DB) ReleaseLease(ctx context.Context, l Lease) error {
 		_, err := tx.ExecContext(ctx, "UPDATE leases SET until = 0 WHERE name = ? AND folder = ? AND epoch = ?", l.Name, l.Folder, int64(l.Epoch))
 		return err
 	})
+}
+
+// FindLease tells who has something. The zero Holder: nobody ever had it.
+func (d *DB) FindLease(ctx context.Context, name string) (have Lease, err error) {
+	err = d.free(ctx, func(tx *Tx) error {
+		have, err = d.lease(ctx, tx, name)
+		if errors.Is(err, sql.ErrNoRows) {
+			err = nil
+		}
+		return err
+	})
+	return have, err
 }
 
 func (d *DB) lease(ctx context.Context, tx *Tx, name string) (Lease, error) {
