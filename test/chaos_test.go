@@ -45,6 +45,7 @@ type served struct {
 	data string
 	sip  string
 	http string
+	env  []string // beside the test's own
 	cmd  *exec.Cmd
 	logs *syncBuffer
 }
@@ -71,6 +72,7 @@ func (s *served) start() {
 	s.t.Helper()
 	s.cmd = exec.Command(s.bin, "serve", "--data", s.data, "--sip", s.sip, "--http", s.http)
 	s.cmd.Env = append(os.Environ(), "YINGDA_STREAM_BALLAST=-1", "YINGDA_QUEUE_WRAP_UP=0s", "YINGDA_MEDIA_PORT_MIN=42000", "YINGDA_MEDIA_PORT_MAX=49999")
+	s.cmd.Env = append(s.cmd.Env, s.env...)
 	s.cmd.Stdout, s.cmd.Stderr = s.logs, s.logs
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -108,6 +110,7 @@ func (s *served) kill() {
 
 func (s *served) command(args ...string) (string, error) {
 	cmd := exec.Command(s.bin, append([]string{"--data", s.data, "--log-level", "warn"}, args...)...)
+	cmd.Env = append(os.Environ(), s.env...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()

@@ -1,0 +1,119 @@
+//go:build services
+
+package test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	_ "github.com/jackc/pgx/v5/stdlib"
+)
+
+// office is one whose tables, stream and index are on the real servers, each with names of its own there.
+type office struct {
+	t        *testing.T
+	name     string
+	postgres string
+	nodes    []*served
+}
+
+func variable(t *testing.T, name string) string {
+	t.Helper()
+	v := os.Getenv(name)
+	if v == "" {
+		t.Fatalf("%s is not set: run the tests with make test-services", name)
+	}
+	return v
+}
+
+func newOffice(t *testing.T) *office {
+	t.Helper()
+	o := &office{t: t, name: "t" + strings.ReplaceAll(uuid.NewString(), "-", "")[:12]}
+	u, err := url.Parse(variable(t, "YINGDA_TEST_POSTGRES"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin, err := sql.Open("pgx", u.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if _, err := admin.ExecContext(ctx, "DROP DATABASE IF EXISTS "+o.name+" WITH (FORCE)"); err != nil {
+			t.Log(err)
+		}
+		_ = admin.Close()
+	})
+	if _, err := admin.ExecContext(t.Context(), "CREATE DATABASE "+o.name); err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + o.name
+	o.postgres = u.String()
+	return o
+}
+
+// services runs deploy/services with the given words, such as "kill kafka".
+func services(t *testing.T, words ...string) {
+	t.Helper()
+	if out, err := exec.Command(variable(t, "YINGDA_SERVICES"), words...).CombinedOutput(); err != nil {
+		t.Fatalf("services %v: %v\n%s", words, err, out)
+	}
+}
+
+// env of a node.
+func (o *office) env() []string {
+	return []string{"YINGDA_TABLES_ADDRESS=" + o.postgres, "YINGDA_STREAM_KAFKA_BROKERS=" + variable(o.t, "YINGDA_TEST_KAFKA"),
+		"YINGDA_STREAM_KAFKA_TOPIC=" + o.name + ".intake", "YINGDA_STREAM_KAFKA_DEAD_LETTERS=" + o.name + ".dlq", "YINGDA_STREAM_KAFKA_GROUP_PREFIX=" + o.name + ".",
+		"YINGDA_SEARCH_ELASTIC_ADDRESSES=" + variable(o.t, "YINGDA_TEST_ELASTICSEARCH"), "YINGDA_SEARCH_ELASTIC_INDEX=" + o.name}
+}
+
+// node is a machine of the office at an address of its own, alone when there are no others.
+func (o *office) node(name, ip string, peers ...string) *served {
+	o.t.Helper()
+	s := newServed(o.t, o.t.TempDir())
+	s.sip, s.http = ip+":"+portAt(o.t, ip), ip+":"+portAt(o.t, ip)
+	s.env = append(o.env(), "YINGDA_OFFICE_NODE="+name)
+	if len(peers) > 0 {
+		s.env = append(s.env, "YINGDA_CLUSTER_PAGES=http://"+s.http, "YINGDA_CLUSTER_SIP="+s.sip, "YINGDA_CLUSTER_PEERS="+strings.Join(peers, ","))
+	}
+	o.nodes = append(o.nodes, s)
+	return s
+}
+
+// portAt is a port that is free at an address for UDP and TCP.
+func portAt(t *testing.T, ip string) string {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", ip+":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := l.Addr().String()
+		u, err := net.ListenPacket("udp", at)
+		_ = l.Close()
+		if err != nil {
+			continue
+		}
+		_ = u.Close()
+		_, port, _ := net.SplitHostPort(at)
+		return port
+	}
+	t.Fatal("no port is free at " + ip)
+	return ""
+}
+
+// says waits until a node has said something in its log.
+func (s *served) says(what string, within time.Duration) {
+	s.t.Helper()
+	waitFor(s.t, fmt.Sprintf("%q", what), within, func() bool { return strings.Contains(s.logs.String(), what) })
+}
