@@ -1,6 +1,7 @@
 // The operator's desk: asks for grid and like cases as the form is typed, hands the form and chat messages in exactly once, and keeps them
 // on this machine while the server is away.
 import { handIn, inWords, Kept as File1, picture } from "./files";
+import { uuid } from "./uuid";
 
 declare const Idiomorph: { morph(el: Element, html: string, o: object): void };
 
@@ -19,14 +20,6 @@ const store = sessionStorage; // of this tab only, gone with it
 const all = (sel: string, from: ParentNode = doc) => Array.from(from.querySelectorAll<HTMLElement>(sel));
 const word = (name: string) => doc.getElementById("desk-words")?.dataset[name] || "";
 const csrf = () => doc.querySelector<HTMLMetaElement>('meta[name="csrf"]')?.content || "";
-
-function uuid(): string { // crypto.randomUUID came with Chromium 92
-  const b = crypto.getRandomValues(new Uint8Array(16));
-  b[6] = (b[6] & 0x0f) | 0x40;
-  b[8] = (b[8] & 0x3f) | 0x80;
-  const h = Array.from(b, x => x.toString(16).padStart(2, "0")).join("");
-  return [h.slice(0, 8), h.slice(8, 12), h.slice(12, 16), h.slice(16, 20), h.slice(20)].join("-");
-}
 
 function post(url: string, body: string): Promise<Response> {
   return fetch(url, { method: "POST", credentials: "same-origin", headers: { "X-CSRF": csrf(), "X-Part": "1", "Content-Type": "application/x-www-form-urlencoded" }, body });

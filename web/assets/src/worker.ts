@@ -1,4 +1,6 @@
 // A grid worker's phone: what is done is kept in the phone first, under an id of its own, and sent until the server says that it has it.
+import { uuid } from "./uuid";
+
 interface Act { id: string; me: string; kind: string; case: string; text: string; address: string; at: string; said?: string }
 
 const doc = document;
@@ -7,14 +9,6 @@ const $ = <T extends HTMLElement>(sel: string) => doc.querySelector<T>(sel);
 const all = (sel: string) => Array.from(doc.querySelectorAll<HTMLElement>(sel));
 const prefix = "gw.act ";
 let csrf = $<HTMLMetaElement>('meta[name="csrf"]')?.getAttribute("content") || "";
-
-function uuid(): string { // crypto.randomUUID came with Chromium 92
-  const b = crypto.getRandomValues(new Uint8Array(16));
-  b[6] = (b[6] & 0x0f) | 0x40;
-  b[8] = (b[8] & 0x3f) | 0x80;
-  const h = Array.from(b, x => x.toString(16).padStart(2, "0")).join("");
-  return [h.slice(0, 8), h.slice(8, 12), h.slice(12, 16), h.slice(16, 20), h.slice(20)].join("-");
-}
 
 // kept gives what this worker has done and the server has not taken yet, oldest first. Each has a row of its own: two tabs do not undo each other.
 function kept(): Act[] {
