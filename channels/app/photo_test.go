@@ -196,7 +196,7 @@ func TestPhotos(t *testing.T) {
 		}
 	}
 	// What a crash left behind goes after a day; what is named stays.
-	if err := o.server.keep(o.server.config.NewID(), o.clock.now().Add(time.Second), []byte("orphan")); err != nil {
+	if err := o.server.files.Write(o.server.config.NewID(), "", o.clock.now().Add(time.Second), []byte("orphan")); err != nil {
 		t.Fatal(err)
 	}
 	if err := o.server.orphans(t.Context(), time.Now().Add(time.Hour)); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"yingda/channels/sealed"
 	"yingda/intake"
 	"yingda/internal/pii"
 )
@@ -25,6 +26,7 @@ type Server struct {
 	ctx     context.Context // of the goroutines, ended by Close
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
+	files   sealed.Dir
 	clerk   *clerk
 	courier *courier
 	limits  limits
@@ -98,7 +100,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("app: folder for attachments: %w", err)
 	}
-	s := &Server{config: c, slog: c.Logger, photos: make(chan struct{}, 1), flying: map[string]*flight{}}
+	s := &Server{config: c, slog: c.Logger, files: attachments(c), photos: make(chan struct{}, 1), flying: map[string]*flight{}}
 	s.ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	s.clerk = newClerk(s)
 	s.courier = newCourier(s)

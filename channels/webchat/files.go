@@ -1,45 +1,28 @@
 package webchat
 
 import (
-	"bytes"
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"yingda/channels"
 	"yingda/channels/picture"
+	"yingda/channels/sealed"
 	"yingda/intake"
 	"yingda/internal/pii"
 	"yingda/internal/store"
 )
 
-// A file beside a message lies sealed in a file of its own (*.ychat), under a key of the month in which it came:
-//
-//	"YCHAT", version 1, 2 × 0; made (ms since 1970, 8 bytes, big endian); nonce (12 bytes); the bytes as AES-256-GCM seals them
-//
-// The first 16 bytes, the id and the contact are authenticated with it. It lies in one of 256 folders by the end of its id.
-
-const (
-	fileHead   = 16
-	fileSuffix = ".ychat"
-)
-
-var fileMagic = []byte("YCHAT\x01\x00\x00")
+// files is where the files beside messages lie, each sealed by itself and bound to its conversation: "YCHAT", version 1.
+func files(c Config) sealed.Dir {
+	return sealed.Dir{Path: c.Dir, Magic: "YCHAT\x01\x00\x00", Suffix: ".ychat", Key: c.Key}
+}
 
 // loose is how long a file may wait for the message that names it.
 const loose = 24 * time.Hour
@@ -77,7 +60,7 @@ func (s *Server) upload(ctx context.Context, id intake.ContactID, from, name str
 	sum := sha256.Sum256(raw)
 	f.Size, f.SHA256 = int64(len(raw)), hex.EncodeToString(sum[:])
 	made := s.now()
-	if err := s.keep(f.ID, id, made, raw); err != nil {
+	if err := s.files.Write(f.ID, string(id), made, raw); err != nil {
 		return channels.File{}, fmt.Errorf("%w: %w", ErrLater, err)
 	}
 	err = s.c.DB.Tx(ctx, func(tx *store.Tx) error {
@@ -163,101 +146,16 @@ func (s *Server) read(ctx context.Context, id intake.ContactID, fid string) (cha
 	if err != nil {
 		return f, nil, fmt.Errorf("%w: there is none", ErrFile)
 	}
-	path, err := s.place(fid)
-	if err != nil {
-		return f, nil, err
-	}
-	raw, err := os.ReadFile(path)
+	clear, err := s.files.Read(fid, string(id))
 	if err != nil {
 		return f, nil, fmt.Errorf("%w: %w", ErrFile, err)
-	}
-	if len(raw) < fileHead+12 || !bytes.HasPrefix(raw, fileMagic) {
-		return f, nil, fmt.Errorf("%w: damaged", ErrFile)
-	}
-	box, err := s.box(fid, time.UnixMilli(int64(binary.BigEndian.Uint64(raw[8:]))).UTC())
-	if err != nil {
-		return f, nil, fmt.Errorf("%w: %w", ErrFile, err)
-	}
-	clear, err := box.Open(nil, raw[fileHead:fileHead+12], raw[fileHead+12:], bound(raw[:fileHead], fid, id))
-	if err != nil {
-		return f, nil, fmt.Errorf("%w: it does not open with its key", ErrFile)
 	}
 	return f, clear, nil
 }
 
-func bound(head []byte, fid string, id intake.ContactID) []byte {
-	return append(append(bytes.Clone(head), fid...), id...)
-}
-
-// keep seals and writes one file; it is on disk when it returns.
-func (s *Server) keep(fid string, id intake.ContactID, made time.Time, raw []byte) error {
-	path, err := s.place(fid)
-	if err != nil {
-		return err
-	}
-	box, err := s.box(fid, made)
-	if err != nil {
-		return err
-	}
-	out := binary.BigEndian.AppendUint64(bytes.Clone(fileMagic), uint64(made.UnixMilli()))
-	ad := bound(out, fid, id)
-	nonce := make([]byte, box.NonceSize())
-	if _, err := rand.Read(nonce); err != nil {
-		return err
-	}
-	out = box.Seal(append(out, nonce...), nonce, raw, ad)
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path+".part", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(out)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return errors.Join(syncDir(dir), syncDir(s.c.Dir))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-func (s *Server) box(fid string, made time.Time) (cipher.AEAD, error) {
-	key, err := s.c.Key(fid, made)
-	if err != nil {
-		return nil, err
-	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCM(block)
-}
-
-// place is where the file of that id lies. An id is a UUID and nothing else, since it becomes the name of a file.
-func (s *Server) place(fid string) (string, error) {
-	u, err := uuid.Parse(fid)
-	if err != nil || u.String() != fid {
-		return "", fmt.Errorf("%w: that is no id", ErrFile)
-	}
-	return filepath.Join(s.c.Dir, fid[len(fid)-2:], fid+fileSuffix), nil
-}
-
 func (s *Server) drop(fid string) {
-	if path, err := s.place(fid); err == nil {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			s.log.Error("chat: a file cannot be taken away", "id", fid, "err", err)
-		}
+	if err := s.files.Remove(fid); err != nil {
+		s.log.Error("chat: a file cannot be taken away", "id", fid, "err", err)
 	}
 }
 
@@ -288,36 +186,9 @@ func (s *Server) Sweep(ctx context.Context) error {
 			return err
 		}
 	}
-	return filepath.WalkDir(s.c.Dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		info, err := d.Info()
-		if err != nil || info.ModTime().After(before) {
-			return nil
-		}
-		id, whole := cutSuffix(d.Name())
-		if id == "" {
-			return nil // no file of ours
-		}
-		if whole {
-			var n int
-			if err := s.c.DB.QueryRow(ctx, "SELECT COUNT(*) FROM chat_files WHERE id = ?", id).Scan(&n); err != nil || n > 0 {
-				return err
-			}
-		}
-		return os.Remove(path)
+	return s.files.Sweep(before, func(id, _ string) (bool, error) {
+		var n int
+		err := s.c.DB.QueryRow(ctx, "SELECT COUNT(*) FROM chat_files WHERE id = ?", id).Scan(&n)
+		return n > 0, err
 	})
-}
-
-// cutSuffix gives the id in a file's name, "" when it is none of ours; whole: it was written to its end.
-func cutSuffix(name string) (id string, whole bool) {
-	for _, suffix := range []string{fileSuffix, fileSuffix + ".part"} {
-		if n := len(name) - len(suffix); n > 0 && name[n:] == suffix {
-			if _, err := uuid.Parse(name[:n]); err == nil {
-				return name[:n], suffix == fileSuffix
-			}
-		}
-	}
-	return "", false
 }

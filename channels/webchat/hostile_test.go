@@ -338,7 +338,7 @@ func TestFiles(t *testing.T) {
 	if len(paths) != 3 {
 		t.Errorf("%d files are kept", len(paths))
 	}
-	place, _ := o.server.place(g.ID)
+	place, _ := o.server.files.Place(g.ID)
 	sealed, _ := os.ReadFile(place)
 	sealed[len(sealed)-1] ^= 1
 	_ = os.WriteFile(place, sealed, 0o600)

@@ -20,6 +20,7 @@ import (
 
 	"yingda/channels"
 	"yingda/channels/chat"
+	"yingda/channels/sealed"
 	"yingda/intake"
 )
 
@@ -32,6 +33,7 @@ type Server struct {
 	limits    Limits
 	log       *slog.Logger
 	uploads   chan struct{}
+	files     sealed.Dir
 	addresses addresses
 
 	mu     sync.Mutex
@@ -94,7 +96,7 @@ func New(_ context.Context, c Config) (*Server, error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("webchat: folder for files: %w", err)
 	}
-	s := &Server{c: c, limits: c.Limits.filled(), log: c.Logger, rooms: map[intake.ContactID]*room{}, starts: map[string]intake.ContactID{}, desks: map[intake.UserID]*desk{},
+	s := &Server{c: c, limits: c.Limits.filled(), log: c.Logger, files: files(c), rooms: map[intake.ContactID]*room{}, starts: map[string]intake.ContactID{}, desks: map[intake.UserID]*desk{},
 		refs: map[chat.Ref]func(chat.Done){}, conns: map[*conn]struct{}{}, quit: make(chan struct{})}
 	s.uploads = make(chan struct{}, s.limits.Uploads)
 	s.addresses.open, s.addresses.starts = openMaps()
