@@ -135,6 +135,8 @@ type (
 		Operator intake.UserID
 		Number   pii.Phone
 		Line     intake.LineID // shown to the resident as the caller
+		Apart    bool          // by somebody who is no operator, a grid worker: the queue is not asked, and their phone does not show the resident's number
+		Case     intake.CaseID // of Apart, when it is about a case and nobody is owed a call: then Callback is empty
 	}
 	// Drain: the program is ending. No new calls (503), those waiting are promised a call, live ones go on.
 	Drain struct{}
@@ -230,6 +232,7 @@ type (
 		Operator  intake.UserID
 		Result    string // one of intake.Try…; "" when it came to no try: the desk phone was not taken, or hung up first
 		Seconds   int64  // talked
+		Case      intake.CaseID
 		Recording intake.RecordingID
 	}
 )

@@ -2182,7 +2182,7 @@ func userList(v *visit, list []users.User, tokens []users.Token, o once, f Field
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			if users.May(u.Role, users.OwnDesk) {
+			if users.May(u.Role, users.OwnPhone) {
 				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 179, "<form method=\"post\" action=\"")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err

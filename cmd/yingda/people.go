@@ -94,7 +94,7 @@ func userCmd() *cobra.Command {
 		one("enable", "open an account again", func(ctx context.Context, s *app.Store, login string) (string, error) {
 			return "", s.EnableUser(ctx, login)
 		}),
-		one("phone", "make new SIP credentials for an operator's phone; shown once", func(ctx context.Context, s *app.Store, login string) (string, error) {
+		one("phone", "make new SIP credentials for the phone of an operator or a grid worker; shown once", func(ctx context.Context, s *app.Store, login string) (string, error) {
 			return s.NewPhone(ctx, login)
 		}))
 	return cmd

@@ -324,6 +324,7 @@ func (a *App) phoneAccount(user string) (sip.Account, error) {
 	case err != nil:
 		return sip.Account{}, err
 	}
+	a.desks.answers(d.User, d.Desk)
 	return sip.Account{User: user, Operator: d.User, HA1: d.HA1MD5, HA1SHA: d.HA1SHA256}, nil
 }
 
@@ -401,7 +402,9 @@ func (a *App) tried(t telephony.Tried) {
 	a.wg.Go(func() {
 		for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
 			var err error
-			if t.Result == "" { // no try: the desk phone was not taken; whoever wants may take the callback
+			if t.Case != "" {
+				err = a.triedCase(context.Background(), t)
+			} else if t.Result == "" { // no try: the desk phone was not taken; whoever wants may take the callback
 				err = a.books.ReleaseCallback(context.Background(), t.Callback, t.Operator)
 			} else {
 				err = a.books.Tried(context.Background(), t.Callback, intake.CallbackTriedV1{Attempt: t.Attempt, Operator: t.Operator, Result: t.Result, Seconds: t.Seconds, Recording: t.Recording})

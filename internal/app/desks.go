@@ -108,6 +108,20 @@ func (d *desks) signIn(op intake.UserID) {
 	}
 }
 
+// answers is told with each registration whether the phone's owner still answers those who call: an operator who has become a grid worker keeps a
+// phone to call out by, and is rung no more.
+func (d *desks) answers(op intake.UserID, may bool) {
+	d.mu.Lock()
+	leave := d.known[op] && !may
+	if leave {
+		delete(d.known, op)
+	}
+	d.mu.Unlock()
+	if leave {
+		d.app.loop.Send(queue.SignedOut{Operator: op})
+	}
+}
+
 func (d *desks) reachable(op intake.UserID) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

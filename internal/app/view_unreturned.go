@@ -8,6 +8,7 @@ import (
 	"yingda/intake"
 	"yingda/intake/books"
 	"yingda/internal/pii"
+	"yingda/internal/users"
 	"yingda/routing"
 	"yingda/routing/casebook"
 	"yingda/telephony"
@@ -208,7 +209,7 @@ func (v callbackDeeds) Call(ctx context.Context, who web.Viewer, id intake.Callb
 	if err := v.books.TakeCallback(ctx, id, who.ID); err != nil {
 		return deedError(err)
 	}
-	v.loop.Send(telephony.CallBack{Attempt: intake.AttemptID(newID()), Callback: id, Operator: who.ID, Number: c.Number, Line: c.Line})
+	v.loop.Send(telephony.CallBack{Attempt: intake.AttemptID(newID()), Callback: id, Operator: who.ID, Number: c.Number, Line: c.Line, Apart: !users.May(who.Role, users.OwnDesk)})
 	return nil
 }
 

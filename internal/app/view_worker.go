@@ -14,6 +14,8 @@ import (
 	"yingda/internal/users"
 	"yingda/routing"
 	"yingda/routing/casebook"
+	"yingda/telephony"
+	"yingda/telephony/switchboard"
 	"yingda/web"
 )
 
@@ -204,6 +206,10 @@ func (v *view) worker(ctx context.Context, who web.Viewer, c routing.Case) (web.
 			w.Shown = v.shownOn(b.Line)
 		}
 	}
+	if w.Shown == "" {
+		w.Shown = v.shownOn(v.pagesLine())
+	}
+	w.Phone = w.Phone && !c.Phone.IsZero()
 	switch c.State {
 	case routing.Dispatched, routing.Accepted, routing.InProgress:
 		if w.Visit {
@@ -232,6 +238,9 @@ func (v *view) shownOn(id intake.LineID) string {
 	}
 	for _, l := range *all {
 		if l.ID == id {
+			if l.Shown != "" {
+				return l.Shown
+			}
 			return l.Number
 		}
 	}
@@ -334,8 +343,49 @@ func (v workerView) Call(ctx context.Context, who web.Viewer, id intake.CaseID) 
 	if err != nil {
 		return err
 	}
-	if c.Callback == "" {
+	if !v.desks.reachable(who.ID) {
+		return web.ErrNoPhone
+	}
+	backs, err := look(ctx, v.App, func(now time.Time) []switchboard.BackView { return v.board.Snapshot(now).Backs })
+	if err != nil {
+		return err
+	}
+	for _, b := range backs {
+		if b.Operator == who.ID {
+			return web.ErrOnCall
+		}
+	}
+	if c.Callback != "" {
+		return callbackDeeds(v).Call(ctx, who, c.Callback)
+	}
+	if c.Phone.IsZero() || !c.State.Open() {
 		return web.ErrNotFound
 	}
-	return callbackDeeds(v).Call(ctx, who, c.Callback)
+	v.loop.Send(telephony.CallBack{Attempt: intake.AttemptID(newID()), Case: c.ID, Operator: who.ID, Number: c.Phone, Line: v.pagesLine(), Apart: true})
+	return nil
+}
+
+// pagesLine is the line whose number a resident sees when they are called about a case.
+func (v *view) pagesLine() intake.LineID {
+	l, _ := v.publicLine()
+	return l.ID
+}
+
+// triedWords are what a case says of a call that its grid worker made through the hotline.
+var triedWords = map[string]string{intake.TryReached: "通过热线打给居民，说上话了", intake.TryNoAnswer: "通过热线打给居民，没人接", intake.TryBusy: "通过热线打给居民，占线",
+	intake.TryRefused: "通过热线打给居民，对方按掉了", intake.TryFailed: "通过热线打给居民，没打通"}
+
+// triedCase writes on a case what came of a call about it. Nothing is written when the worker did not take their own phone.
+func (a *App) triedCase(ctx context.Context, t telephony.Tried) error {
+	words := triedWords[t.Result]
+	if words == "" {
+		return nil
+	}
+	_, err := a.cases.DoOnce(ctx, "try/"+string(t.Attempt), t.Case, routing.Note{Text: pii.NewText(words), By: t.Operator})
+	var refused *casebook.Refused
+	if errors.As(err, &refused) || errors.Is(err, casebook.ErrNoCase) { // nothing more is written on it
+		a.log.Info("a call about a case is not noted on it", "case", t.Case, "err", err)
+		return nil
+	}
+	return err
 }

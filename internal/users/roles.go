@@ -53,21 +53,22 @@ const (
 	ReadAPI        Deed = "read_api"        // contacts and books over HTTP
 	OwnAccount     Deed = "own_account"     // change one's own password
 	OwnGrid        Deed = "own_grid"        // the pages of a grid worker: visits and cases of their own grids
+	OwnPhone       Deed = "own_phone"       // a SIP phone of one's own, to call out by; it takes OwnDesk to be rung for those who call
 	Submit         Deed = "submit"          // hand in a resident's matter over HTTP
 )
 
 // Deeds lists them all.
 func Deeds() []Deed {
 	return []Deed{SeeBoard, SeeUnreturned, SeeContacts, Search, Reveal, Listen, CallBack, AssignCallback, CloseCallback, AskVisit, SeeCases,
-		OpenCase, HandleCase, DispatchCase, SeeSecret, SeeLines, ManageLines, ManageUsers, OwnDesk, SeeAudit, SeeHistory, SeeTeam, Export, ReadAPI, OwnAccount, OwnGrid, Submit}
+		OpenCase, HandleCase, DispatchCase, SeeSecret, SeeLines, ManageLines, ManageUsers, OwnDesk, SeeAudit, SeeHistory, SeeTeam, Export, ReadAPI, OwnAccount, OwnGrid, OwnPhone, Submit}
 }
 
 // The one table of who may do what.
 var table = map[Role][]Deed{
-	Operator: {SeeBoard, SeeUnreturned, SeeContacts, Search, Reveal, CallBack, AskVisit, SeeCases, OpenCase, HandleCase, SeeSecret, OwnDesk, OwnAccount},
+	Operator: {SeeBoard, SeeUnreturned, SeeContacts, Search, Reveal, CallBack, AskVisit, SeeCases, OpenCase, HandleCase, SeeSecret, OwnDesk, OwnPhone, OwnAccount},
 	Supervisor: {SeeBoard, SeeUnreturned, SeeContacts, Search, Reveal, Listen, CallBack, AssignCallback, CloseCallback, AskVisit, SeeCases,
-		OpenCase, HandleCase, DispatchCase, SeeSecret, SeeLines, OwnDesk, SeeAudit, SeeHistory, SeeTeam, Export, ReadAPI, OwnAccount},
-	GridWorker:    {SeeCases, HandleCase, OwnAccount, OwnGrid},
+		OpenCase, HandleCase, DispatchCase, SeeSecret, SeeLines, OwnDesk, OwnPhone, SeeAudit, SeeHistory, SeeTeam, Export, ReadAPI, OwnAccount},
+	GridWorker:    {SeeCases, HandleCase, OwnAccount, OwnGrid, OwnPhone},
 	Auditor:       {SeeBoard, SeeUnreturned, SeeContacts, Search, Listen, SeeCases, SeeLines, SeeAudit, SeeHistory, SeeTeam, Export, ReadAPI, OwnAccount},
 	Administrator: {SeeBoard, SeeUnreturned, SeeContacts, Search, SeeCases, SeeLines, ManageLines, ManageUsers, ReadAPI, OwnAccount},
 	App:           {Submit},

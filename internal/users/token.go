@@ -31,7 +31,7 @@ type Token struct {
 
 // May says whether a program with that token may do that. A program has no desk, no account and phones nobody.
 func (t Token) May(d Deed) bool {
-	return !t.Revoked && d != OwnDesk && d != OwnGrid && d != OwnAccount && May(t.Role, d)
+	return !t.Revoked && d != OwnDesk && d != OwnGrid && d != OwnPhone && d != OwnAccount && May(t.Role, d)
 }
 
 const tokenPrefix = "ydt_" // so that people and leak scanners know what it is
@@ -125,7 +125,7 @@ func scanToken(scan func(...any) error) (Token, error) {
 	return t, err
 }
 
-// Device is the phone on an operator's desk: what the registrar checks its digest with. HA1 = H(user ":" realm ":" secret), in
+// Device is the phone on an operator's desk or in a grid worker's hand: what the registrar checks its digest with. HA1 = H(user ":" realm ":" secret), in
 // lower-case hex (RFC 7616 § 3.4.2).
 type Device struct {
 	User      intake.UserID
@@ -133,6 +133,7 @@ type Device struct {
 	Realm     string
 	HA1MD5    string
 	HA1SHA256 string
+	Desk      bool // its owner answers those who call; without it the phone is there to call out by
 }
 
 // NewDevice gives an account's phone a new secret of 20 letters, which is not kept; the one before stops working. The SIP user name
@@ -142,13 +143,13 @@ func (b *Book) NewDevice(ctx context.Context, id intake.UserID) (d Device, secre
 	if err != nil {
 		return d, "", err
 	}
-	if !May(u.Role, OwnDesk) {
-		return d, "", fmt.Errorf("%w: only who has a desk has a phone", ErrInvalid)
+	if !May(u.Role, OwnPhone) {
+		return d, "", fmt.Errorf("%w: operators, supervisors and grid workers have a phone, nobody else", ErrInvalid)
 	}
 	secret = readable(20)
 	a1 := []byte(u.Login + ":" + b.c.Realm + ":" + secret)
 	m, s := md5.Sum(a1), sha256.Sum256(a1)
-	d = Device{User: id, SIPUser: u.Login, Realm: b.c.Realm, HA1MD5: hex.EncodeToString(m[:]), HA1SHA256: hex.EncodeToString(s[:])}
+	d = Device{User: id, SIPUser: u.Login, Realm: b.c.Realm, HA1MD5: hex.EncodeToString(m[:]), HA1SHA256: hex.EncodeToString(s[:]), Desk: May(u.Role, OwnDesk)}
 	return d, secret, b.db.Tx(ctx, func(tx *store.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO devices (sip_user, user_id, realm, ha1_md5, ha1_sha256, made) VALUES (?, ?, ?, ?, ?, ?)
 			ON CONFLICT (sip_user) DO UPDATE SET realm = excluded.realm, ha1_md5 = excluded.ha1_md5, ha1_sha256 = excluded.ha1_sha256, made = excluded.made`,
@@ -157,7 +158,7 @@ func (b *Book) NewDevice(ctx context.Context, id intake.UserID) (d Device, secre
 	})
 }
 
-// Device gives the digests for a SIP user name; ErrUnknown when there is none or its account is closed or has no desk any more.
+// Device gives the digests for a SIP user name; ErrUnknown when there is none or its account is closed or may have no phone any more.
 func (b *Book) Device(ctx context.Context, sipUser string) (Device, error) {
 	var d Device
 	var role Role
@@ -166,8 +167,9 @@ func (b *Book) Device(ctx context.Context, sipUser string) (Device, error) {
 	if err != nil {
 		return Device{}, orUnknown(err)
 	}
-	if !May(role, OwnDesk) {
+	if !May(role, OwnPhone) {
 		return Device{}, ErrUnknown
 	}
+	d.Desk = May(role, OwnDesk)
 	return d, nil
 }

@@ -364,7 +364,7 @@ func TestTable(t *testing.T) {
 		users.Listen: " s a ", users.CallBack: "os   ", users.AssignCallback: " s   ", users.CloseCallback: " s   ", users.AskVisit: "os   ",
 		users.SeeCases: "osgau", users.OpenCase: "os   ", users.HandleCase: "osg  ", users.DispatchCase: " s   ", users.SeeSecret: "os   ",
 		users.SeeLines: " s au", users.ManageLines: "    u", users.ManageUsers: "    u", users.OwnDesk: "os   ", users.SeeAudit: " s a ",
-		users.SeeHistory: " s a ", users.SeeTeam: " s a ", users.Export: " s a ", users.ReadAPI: " s au", users.OwnAccount: "osgau", users.OwnGrid: "  g  ", users.Submit: "     ",
+		users.SeeHistory: " s a ", users.SeeTeam: " s a ", users.Export: " s a ", users.ReadAPI: " s au", users.OwnAccount: "osgau", users.OwnGrid: "  g  ", users.OwnPhone: "osg  ", users.Submit: "     ",
 	}
 	if len(want) != len(users.Deeds()) {
 		t.Fatalf("%d deeds in the test, %d in the package", len(want), len(users.Deeds()))

@@ -15,7 +15,7 @@ const (
 	whoLimit = 10 * time.Second // for saying who calls, should nobody tell us that it has been said
 )
 
-// Back is somebody at a desk who calls a resident back. The desk phone rings first, then the resident's.
+// Back is somebody at a desk who calls a resident back, or a grid worker who calls through the hotline. Their own phone rings first, then the resident's.
 type Back struct {
 	cfg   Config
 	in    telephony.CallBack
@@ -44,6 +44,10 @@ func (b *Back) Step(now time.Time, in telephony.Input) []telephony.Effect {
 	case telephony.CallBack:
 		b.in = in
 		b.enter(Asking)
+		if in.Apart {
+			b.ask()
+			return b.out
+		}
 		b.do(Engage{Operator: in.Operator})
 	case Engaged:
 		b.ask()
@@ -106,11 +110,15 @@ func (b *Back) ask() {
 	if b.stage != Asking {
 		return
 	}
-	b.engaged = true
+	from := b.in.Number
+	if b.in.Apart {
+		from = b.cfg.Shown
+	}
+	b.engaged = !b.in.Apart
 	b.desk = b.cfg.NewLeg()
 	b.enter(Operator)
 	b.deadline = b.now.Add(deskRing + slack)
-	b.do(telephony.Dial{Leg: b.desk, Operator: b.in.Operator, From: b.in.Number, Line: b.in.Line, Timeout: deskRing,
+	b.do(telephony.Dial{Leg: b.desk, Operator: b.in.Operator, From: from, Line: b.in.Line, Timeout: deskRing,
 		Header: map[string]string{"X-Yingda-Callback": string(b.in.Callback)}})
 }
 
@@ -146,7 +154,7 @@ func (b *Back) talk() {
 	b.talkAt, b.deadline = b.now, time.Time{}
 	b.enter(BackTalk)
 	b.do(telephony.Stop{Leg: b.desk}, telephony.Bridge{A: b.resident, B: b.desk})
-	if !b.cfg.NoRecording {
+	if !b.cfg.NoRecording && b.in.Case == "" { // what no contact and no callback names, nobody could ask for
 		b.recording = b.cfg.NewRecording()
 		b.recorded = b.recording
 		b.do(telephony.Record{Recording: b.recording, Resident: b.resident, Other: b.desk})
@@ -226,7 +234,7 @@ func (b *Back) over(result string) {
 	if b.engaged {
 		b.do(Disengage{Operator: b.in.Operator, Talked: talked})
 	}
-	t := telephony.Tried{Attempt: b.in.Attempt, Callback: b.in.Callback, Operator: b.in.Operator, Result: result}
+	t := telephony.Tried{Attempt: b.in.Attempt, Callback: b.in.Callback, Operator: b.in.Operator, Case: b.in.Case, Result: result}
 	switch {
 	case talked:
 		t.Seconds, t.Recording = int64(b.now.Sub(b.talkAt)/time.Second), b.recorded

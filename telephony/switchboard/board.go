@@ -183,8 +183,21 @@ func (s *Switchboard) callBack(now time.Time, in telephony.CallBack) []telephony
 	if s.backs[in.Attempt] != nil {
 		return nil
 	}
+	no := []telephony.Effect{telephony.Tried{Attempt: in.Attempt, Callback: in.Callback, Operator: in.Operator, Case: in.Case}}
 	if s.draining {
-		return []telephony.Effect{telephony.Tried{Attempt: in.Attempt, Callback: in.Callback, Operator: in.Operator}}
+		return no
+	}
+	if in.Apart { // of an operator the queue knows whether they are free
+		for _, l := range s.backs {
+			o := l.back.Order()
+			switch {
+			case o.Operator != in.Operator || l.back.Over():
+			case o.Callback == in.Callback && o.Case == in.Case: // pressed twice: the first answers for both
+				return nil
+			default:
+				return no
+			}
+		}
 	}
 	if in.Line == "" {
 		in.Line = s.fallback
