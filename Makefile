@@ -2,11 +2,15 @@
 SHELL := /bin/bash
 GO    ?= go
 OUT   ?= bin
-.PHONY: run test check bench fuzz build sample prompts pages setup services-up services-down test-services
+.PHONY: run run-services test check bench fuzz build sample prompts pages setup services-up services-down test-services
 
 # A hotline with robots that phone it: open http://127.0.0.1:8080
 run: build
 	$(OUT)/yingda demo
+
+# The same on a real Kafka, Elasticsearch and PostgreSQL, which are started for it and stopped afterwards.
+run-services: build
+	./deploy/services/with ./deploy/services/demo $(OUT)/yingda
 
 build:
 	@mkdir -p $(OUT)
@@ -23,11 +27,13 @@ check:
 	$(GO) tool staticcheck ./...
 
 # Tests against the real Kafka, Elasticsearch and PostgreSQL, which are started for them and stopped afterwards: the packages that have files
-# with the build tag "services", one after the other, since some of them stop a server. See deploy/services/README.md.
+# with the build tag "services", one after the other, since some of them stop a server; and those that keep tables, on PostgreSQL. See deploy/services/README.md.
 SERVICES_PACKAGES ?= $(shell git grep -l '^//go:build services' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's|^|./|')
-test-services:
+TABLES_PACKAGES   ?= $(shell git grep -l 'storetest.Address' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's|^|./|')
+SERVICES_RUN      ?= .
+test-services: setup
 	$(GO) vet -tags services ./...
-	./deploy/services/with $(GO) test -tags services -p 1 -race -count=1 -timeout 20m $(SERVICES_PACKAGES)
+	./deploy/services/with ./deploy/services/suites "$(TABLES_PACKAGES)" "$(SERVICES_PACKAGES)" "$(SERVICES_RUN)"
 
 services-up:
 	@./deploy/services/services up

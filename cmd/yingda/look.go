@@ -112,9 +112,7 @@ func auditCmd() *cobra.Command {
 
 func printAudit(cmd *cobra.Command, r app.AuditReport, asJSON bool) error {
 	if asJSON {
-		e := json.NewEncoder(cmd.OutOrStdout())
-		e.SetIndent("", "  ")
-		if err := e.Encode(r); err != nil {
+		if err := printJSON(cmd, r); err != nil {
 			return err
 		}
 	} else if err := r.Print(cmd.OutOrStdout()); err != nil {
@@ -124,6 +122,12 @@ func printAudit(cmd *cobra.Command, r app.AuditReport, asJSON bool) error {
 		return errDiffers
 	}
 	return nil
+}
+
+func printJSON(cmd *cobra.Command, v any) error {
+	e := json.NewEncoder(cmd.OutOrStdout())
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }
 
 // day reads 2026-11-24 (midnight in the office's time zone) or RFC 3339.

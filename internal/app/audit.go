@@ -32,6 +32,7 @@ type AuditReport struct {
 	Open         int64          `json:"open"`
 	Unwritten    int64          `json:"unwritten"` // contacts that went on although the disk did not take them in time
 	Lines        []AuditLine    `json:"lines"`
+	Owed         []NodeReport   `json:"owed"` // machines with events on their disk that are not in the stream: late, not lost
 	Findings     []AuditFinding `json:"findings"`
 }
 
@@ -69,7 +70,16 @@ func (s *Store) Audit(ctx context.Context) (r AuditReport, err error) {
 
 // audit says too whether the books moved while it looked.
 func (s *Store) audit(ctx context.Context) (r AuditReport, moved bool, err error) {
-	r = AuditReport{Findings: []AuditFinding{}, Lines: []AuditLine{}}
+	r = AuditReport{Findings: []AuditFinding{}, Lines: []AuditLine{}, Owed: []NodeReport{}}
+	nodes, err := s.Nodes(ctx)
+	if err != nil {
+		return r, false, err
+	}
+	for _, n := range nodes.Nodes {
+		if n.Owed > 0 || n.Silent && n.Role != "standby" {
+			r.Owed = append(r.Owed, n)
+		}
+	}
 	upTo, err := s.booksAt(ctx)
 	if err != nil {
 		return r, false, err
@@ -173,7 +183,7 @@ func (r *AuditReport) find(where, id, what string, args ...any) {
 // foldStream reads the stream up to where the books are, and counts what is beyond.
 func (s *Store) foldStream(ctx context.Context, upTo reached, r *AuditReport, book *answerrate.Book, ledger *recovery.Ledger) error {
 	last := make(map[intake.Subject]intake.Sequence)
-	return readAll(ctx, s.stream(), "audit", func(rec stream.Record) {
+	return readAll(ctx, s.stream(), "audit", func(rec stream.Record) error {
 		r.Events++
 		if rec.Event.Time.After(r.AsOf) {
 			r.AsOf = rec.Event.Time
@@ -186,11 +196,12 @@ func (s *Store) foldStream(ctx context.Context, upTo reached, r *AuditReport, bo
 		default:
 			s.foldOne(rec, r, book, ledger, last)
 		}
+		return nil
 	})
 }
 
-// readAll gives every record that the stream has now.
-func readAll(ctx context.Context, log Stream, group string, each func(stream.Record)) error {
+// readAll gives every record that the stream has now; an error of each ends it.
+func readAll(ctx context.Context, log Stream, group string, each func(stream.Record) error) error {
 	ends, err := log.Ends(ctx)
 	if err != nil {
 		return err
@@ -215,7 +226,9 @@ func readAll(ctx context.Context, log Stream, group string, each func(stream.Rec
 			return err
 		}
 		for _, rec := range records {
-			each(rec)
+			if err := each(rec); err != nil {
+				return err
+			}
 			if end, ok := missing[rec.Partition]; ok && rec.Offset >= end {
 				delete(missing, rec.Partition)
 			}
@@ -304,7 +317,7 @@ func (s *Store) auditNamed(ctx context.Context, r *AuditReport, book *answerrate
 	if len(unknown) == 0 {
 		return nil
 	}
-	if err := readAll(ctx, s.stream(), "audit", func(rec stream.Record) { offered[rec.Event.Contact()] = true }); err != nil {
+	if err := readAll(ctx, s.stream(), "audit", func(rec stream.Record) error { offered[rec.Event.Contact()] = true; return nil }); err != nil {
 		return err
 	}
 	for _, n := range unknown {
@@ -332,6 +345,13 @@ func (r AuditReport) Print(w io.Writer) error {
 	}
 	if r.Unwritten > 0 {
 		say("%d contacts went on although the disk did not take them in time; they are in the books\n", r.Unwritten)
+	}
+	for _, n := range r.Owed {
+		if n.Owed == 0 {
+			say("%s is silent since %s and had the switchboard: what it had not sent is late until its disk is back\n", n.Name, n.Seen.Format(time.RFC3339))
+			continue
+		}
+		say("%s owes the stream %d events since %s: late, not lost\n", n.Name, n.Owed, n.Oldest.Format(time.RFC3339))
 	}
 	for _, f := range r.Findings {
 		say("%s %s: %s\n", f.Where, f.ID, f.What)

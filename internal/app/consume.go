@@ -29,6 +29,7 @@ type consumer struct {
 
 	asOf    atomic.Int64 // ms: time of the newest event that is in
 	failing atomic.Int64 // ms: since when it fails, 0 when it does not
+	upTo    atomic.Int64 // ms: everything until then is in, as far as is known (lookAtLag)
 }
 
 const (

@@ -12,6 +12,9 @@ import (
 // was left open. Alone, this machine does it all the time.
 func (a *App) startJobs(run context.Context) {
 	a.makeReaders()
+	if a.kafka != nil {
+		a.wg.Go(func() { a.lookAtLag(run) })
+	}
 	run, a.endJobs = context.WithCancel(run)
 	a.wg.Go(func() {
 		if a.lease == nil {

@@ -140,6 +140,30 @@ func (a *App) lag(ctx context.Context, r *consumer) (stream.Lag, error) {
 	return a.stream().Lag(ctx, r.name)
 }
 
+// lookAtLag keeps up to when each reader has come, where that must be asked of other machines.
+//
+// The goroutine: "lag", owned by the App, ends with its context.
+func (a *App) lookAtLag(ctx context.Context) {
+	for _, r := range a.readers {
+		r.upTo.Store(a.now().UnixMilli())
+	}
+	for sleepFor(ctx, time.Second) {
+		for _, r := range a.readers {
+			try, cancel := context.WithTimeout(ctx, 2*time.Second)
+			now := a.now()
+			lag, err := a.lag(try, r)
+			cancel()
+			switch {
+			case err != nil:
+			case lag.Records == 0:
+				r.upTo.Store(now.UnixMilli())
+			case !lag.Oldest.IsZero():
+				r.upTo.Store(lag.Oldest.UnixMilli())
+			}
+		}
+	}
+}
+
 func lagSeconds(now time.Time, l stream.Lag) float64 {
 	if l.Records == 0 || l.Oldest.IsZero() {
 		return 0

@@ -181,11 +181,25 @@ func lostBy(r books.Rates) []web.Count {
 	return list
 }
 
-// asOf is up to when the books have read the stream: now, when they have read all of it.
+// asOf is up to when the books have read the stream, and this machine's events are in it: now, when all are.
 func (v *view) asOf(ctx context.Context, now time.Time) time.Time {
+	at := v.readUpTo(ctx, now)
+	if v.outbox != nil {
+		if lag, err := v.outbox.relay.Lag(ctx); err == nil && lag.Records > 0 && lag.Oldest.Before(at) {
+			return lag.Oldest
+		}
+	}
+	return at
+}
+
+// readUpTo is up to when the books have read the stream.
+func (v *view) readUpTo(ctx context.Context, now time.Time) time.Time {
 	for _, r := range v.readers {
 		if r.name != booksGroup {
 			continue
+		}
+		if v.kafka != nil { // brokers that are away answer late or not at all: no screen waits for them
+			return time.UnixMilli(r.upTo.Load())
 		}
 		lag, err := v.lag(ctx, r)
 		if err == nil && lag.Records == 0 {
@@ -207,6 +221,9 @@ func (v *view) alarms() []web.Alarm {
 		} else if s.Low {
 			list = append(list, web.Alarm{What: "disk_full", Since: s.Since})
 		}
+	}
+	if since := v.alone.Load(); since > 0 {
+		list = append(list, web.Alarm{What: "tables", Since: time.UnixMilli(since)})
 	}
 	for _, r := range v.readers {
 		if since := r.failing.Load(); since > 0 {
