@@ -97,3 +97,55 @@ func TestTakeover(t *testing.T) {
 	t.Logf("%d calls, %d interrupted", len(count), interrupted)
 	b.audited()
 }
+
+// TestToManyAndBack: an office that had one machine goes to the real servers with all it has, and back, by the commands of docs/many-machines.md.
+func TestToManyAndBack(t *testing.T) {
+	o := newOffice(t)
+	s := newServed(t, t.TempDir())
+	few := func(want int) {
+		t.Helper()
+		s.start()
+		phones := s.load(10, time.Second, filepath.Join(t.TempDir(), "messages.log"))
+		pause(3 * time.Second)
+		_ = phones.cmd.Process.Signal(syscall.SIGUSR1)
+		<-phones.done
+		s.ended(30 * time.Second)
+		s.audited()
+		if n := len(s.contacts()); n < want {
+			t.Fatalf("%d contacts, want at least %d", n, want)
+		}
+	}
+	must := func(args ...string) {
+		t.Helper()
+		if out, err := s.command(args...); err != nil {
+			t.Fatalf("yingda %v: %v\n%s", args, err, out)
+		}
+	}
+	few(20)
+	before := s.contacts()
+	if _, err := s.command("tables", "copy", "--to", o.postgres); err == nil {
+		t.Fatal("the tables were copied while the program served")
+	}
+	s.stop()
+	must("tables", "copy", "--to", o.postgres)
+	s.env = o.env()
+	few(len(before) + 20)
+	many := s.contacts()
+	s.stop()
+	if err := os.Rename(filepath.Join(s.data, "yingda.db"), filepath.Join(s.data, "yingda.db.before")); err != nil {
+		t.Fatal(err)
+	}
+	must("tables", "copy", "--to", filepath.Join(s.data, "yingda.db"))
+	must("stream", "fetch")
+	s.env = nil
+	few(len(many) + 20)
+	have := map[string]bool{}
+	for _, e := range s.contacts() {
+		have[string(e.ID)] = true
+	}
+	for _, e := range many {
+		if !have[string(e.ID)] {
+			t.Errorf("contact %s is not there any more", e.ID)
+		}
+	}
+}

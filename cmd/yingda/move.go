@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"yingda/intake/stream"
 	"yingda/internal/app"
 )
 
@@ -35,9 +34,9 @@ func streamCmd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withStore(cmd, func(ctx context.Context, s *app.Store) error {
 				unread := 0
-				n, err := s.FetchStream(ctx, func(p stream.Position, err error) {
+				n, err := s.FetchStream(ctx, func(partition int32, position int64, err error) {
 					unread++
-					cmd.PrintErrf("partition %d, position %d cannot be read: %v\n", p.Partition, p.Offset, err)
+					cmd.PrintErrf("partition %d, position %d cannot be read: %v\n", partition, position, err)
 				})
 				if err != nil {
 					return err

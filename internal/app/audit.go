@@ -144,16 +144,13 @@ type reached map[int32]int64
 // booksAt is how far the books have read the stream.
 func (s *Store) booksAt(ctx context.Context) (reached, error) {
 	at, err := s.DB.Positions(ctx, booksGroup)
-	return s.inStream(at), err
+	return reachedBy(inStream(s.stream(), at)), err
 }
 
-// inStream leaves out the positions of another stream, which an office had before.
-func (s *Store) inStream(list []stream.Position) reached {
+func reachedBy(list []stream.Position) reached {
 	m := reached{}
 	for _, p := range list {
-		if (p.Partition >= kafkaFirst) == (s.kafka != nil) {
-			m[p.Partition] = p.Offset
-		}
+		m[p.Partition] = p.Offset
 	}
 	return m
 }
@@ -274,7 +271,7 @@ func (s *Store) auditSearch(ctx context.Context, r *AuditReport, book *answerrat
 	for i, p := range at {
 		positions[i] = stream.Position(p)
 	}
-	read := s.inStream(positions)
+	read := reachedBy(inStream(s.stream(), positions))
 	if behind := read.behind(upTo); behind > 0 { // it has yet to read what the books have; what it lacks is late, not lost
 		r.SearchBehind = behind
 		return nil

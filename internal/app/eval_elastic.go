@@ -89,7 +89,7 @@ func (s *Store) Reindex(ctx context.Context, o ReindexOptions, w io.Writer) erro
 }
 
 // reindex reads the log that the index is made from.
-func reindex(ctx context.Context, x *elastic.Index, log stream.Log, o ReindexOptions, w io.Writer) error {
+func reindex(ctx context.Context, x *elastic.Index, log Stream, o ReindexOptions, w io.Writer) error {
 	told := time.Now()
 	done, err := x.Reindex(ctx, elastic.Reindexing{Stream: o.Stream, Keep: o.Keep,
 		Open: func(_ context.Context, after []search.Position) (elastic.Next, func() error, error) {
@@ -99,6 +99,9 @@ func reindex(ctx context.Context, x *elastic.Index, log stream.Log, o ReindexOpt
 			}
 			for _, p := range after {
 				from = append(from, stream.Position(p))
+			}
+			if from = inStream(log, from); len(from) == 0 {
+				from = []stream.Position{{Offset: -1}}
 			}
 			reader, err := log.Open(rebuildGroup, from...)
 			if err != nil {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"yingda/intake"
@@ -15,6 +16,12 @@ type kafkaStream struct{ log *kafka.Log }
 
 const kafkaFirst = 1 // number of Kafka's partition 0 here
 
+// inStream leaves out the positions of another stream, which an office had before.
+func inStream(s Stream, list []stream.Position) []stream.Position {
+	_, isKafka := s.(kafkaStream)
+	return slices.DeleteFunc(slices.Clone(list), func(p stream.Position) bool { return (p.Partition >= kafkaFirst) != isKafka })
+}
+
 func (k kafkaStream) Append(ctx context.Context, events ...intake.Event) error {
 	return k.log.Append(ctx, events...)
 }
@@ -22,10 +29,8 @@ func (k kafkaStream) Append(ctx context.Context, events ...intake.Event) error {
 // Open reads all partitions from the given positions; one that is not named, or when none is, from its beginning.
 func (k kafkaStream) Open(group string, from ...stream.Position) (stream.Reader, error) {
 	at := []stream.Position{{Partition: 0, Offset: -1}}
-	for _, p := range from {
-		if p.Partition >= kafkaFirst {
-			at = append(at, stream.Position{Partition: p.Partition - kafkaFirst, Offset: p.Offset})
-		}
+	for _, p := range inStream(k, from) {
+		at = append(at, stream.Position{Partition: p.Partition - kafkaFirst, Offset: p.Offset})
 	}
 	r, err := k.log.Open(group, at...)
 	if err != nil {

@@ -45,7 +45,7 @@ var ErrNoKafka = errors.New("stream.kafka.brokers is not set: name the brokers f
 
 // FetchStream writes into this machine's log every event of Kafka that it does not have, so that the machine can go on alone. It gives how many it read there.
 // What could not be read there is named and left out.
-func (s *Store) FetchStream(ctx context.Context, bad func(stream.Position, error)) (read int, err error) {
+func (s *Store) FetchStream(ctx context.Context, bad func(partition int32, position int64, err error)) (read int, err error) {
 	if Served(s.Config.Data) {
 		return 0, fmt.Errorf("%w (%s): stop it first, its log must stand still", ErrServed, s.Config.Data)
 	}
@@ -66,7 +66,7 @@ func (s *Store) FetchStream(ctx context.Context, bad func(stream.Position, error
 	}
 	err = readAll(ctx, s.stream(), "fetch", func(r stream.Record) error {
 		if r.Err != nil {
-			bad(r.Position, r.Err)
+			bad(r.Partition, r.Offset, r.Err)
 			return nil
 		}
 		read++
