@@ -65,6 +65,8 @@ func addressed(in Input) (intake.ContactID, Ref) {
 	switch in := in.(type) {
 	case Written:
 		return in.Contact, ""
+	case Late:
+		return in.Record.Contact, ""
 	case Say:
 		return in.Contact, in.Ref
 	case LeaveNumber:

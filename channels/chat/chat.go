@@ -29,6 +29,14 @@
 // A conversation survives: the edge knows from the log's projection which ones are open and gives them back with Restore before anybody
 // connects. So nothing is interrupted; who does not come back ends as anybody who leaves silently.
 //
+// # After another node
+//
+// A standby that takes the lines over goes on likewise with what the stream told of each conversation (Restore.Another). What the dead node had written and
+// not sent comes late (Late): messages keep their numbers, since those written after the takeover are numbered from after a gap (Gap), and stand in their
+// place. A proper end ends the restored conversation without another one. An end that we write while nobody has done anything since the
+// takeover is provisional: had it been ended before, that end stands. What stays: who ended on the dead node, comes back and goes on before that is
+// known, may end twice; the books name such a contact.
+//
 // What it does not do: it knows no connection and no file, keeps no text beyond the moment in which it is written down, and does not choose
 // operators.
 package chat
@@ -141,6 +149,13 @@ type (
 		Messages map[string]int // number by key; one without a key under "#<number>"
 		Outcome  intake.Outcome
 		Reason   string
+		Another  bool // another node had it, and what that wrote last may come late: our messages are numbered from after a gap
+	}
+	// Late: the stream tells what another writer had written of it before we took it over. Record is what is known of it now; Message what was
+	// written there, nil for any other event.
+	Late struct {
+		Record  Record
+		Message *channels.Message
 	}
 	// Say: somebody writes. From is channels.Resident or an operator's id. The text is clean. Done when it is durable; the same Key again is Done with the
 	// number it has.
@@ -212,6 +227,7 @@ func (FromQueue) input()   {}
 func (Written) input()     {}
 func (Start) input()       {}
 func (Restore) input()     {}
+func (Late) input()        {}
 func (Say) input()         {}
 func (LeaveNumber) input() {}
 func (Here) input()        {}
@@ -243,11 +259,13 @@ type (
 		Number  int
 		Err     string
 	}
-	// Deliver: both sides may see this message now. Unsafe: the disk does not take it at the moment; a Safe follows when it has.
+	// Deliver: both sides may see this message now. Unsafe: the disk does not take it at the moment; a Safe follows when it has. Late: it stands before
+	// others that were delivered, by its number.
 	Deliver struct {
 		Contact intake.ContactID
 		Message channels.Message
 		Unsafe  bool
+		Late    bool
 	}
 	// Safe: the messages up to that number are durable.
 	Safe struct {
@@ -315,7 +333,7 @@ type View struct {
 	Present  bool          // the resident is there
 	Warned   bool          // the resident was told that it will end
 	EndsAt   time.Time     // with Warned: then
-	Messages int           // their number
+	Messages int           // number of the newest
 	Outcome  intake.Outcome
 	Reason   string
 }

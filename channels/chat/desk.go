@@ -184,22 +184,9 @@ func (t *talk) over(o intake.Outcome, reason string, by intake.By) {
 	} else if t.lost && gaveUp {
 		reason = ReasonLost
 	}
-	if t.asked.offer != "" {
-		why := "error"
-		if by == intake.ByResident {
-			why = "resident_left"
-		}
-		t.unask(why)
-	}
-	switch {
-	case t.inQueue:
-		t.inQueue = false
-		t.tell(queue.Leave{Contact: t.id, Why: "resident_left"})
-	case t.operator != "":
-		t.tell(queue.Finished{Offer: t.offer})
-	}
+	t.release(by)
 	t.outcome, t.reason = o, reason
-	e := &intake.EndedV1{Outcome: o, Reason: reason, By: by, RangMS: t.rangFor.Milliseconds(), Flags: t.flags}
+	e := &intake.EndedV1{Outcome: o, Reason: reason, By: by, RangMS: t.rangFor.Milliseconds(), Flags: t.flags, Provisional: t.another && !t.touched}
 	if t.answered.IsZero() {
 		e.WaitedMS = max(t.now.Sub(t.arrived).Milliseconds(), 0)
 	} else {
@@ -214,6 +201,24 @@ func (t *talk) over(o intake.Outcome, reason string, by intake.By) {
 	t.write(e, intake.Personal{})
 	t.warned = false
 	t.enter(Over)
+}
+
+// release lets go of whoever has it or is asked, and of its place in the queue.
+func (t *talk) release(by intake.By) {
+	if t.asked.offer != "" {
+		why := "error"
+		if by == intake.ByResident {
+			why = "resident_left"
+		}
+		t.unask(why)
+	}
+	switch {
+	case t.inQueue:
+		t.inQueue = false
+		t.tell(queue.Leave{Contact: t.id, Why: "resident_left"})
+	case t.operator != "":
+		t.tell(queue.Finished{Offer: t.offer})
+	}
 }
 
 // broken ends it as fault: its machine panicked, and nothing that it said in this step counts.
@@ -287,7 +292,7 @@ func (t *talk) dues() []due {
 		}
 		after(t.spoke, t.set.EndSilent, func() { t.over(intake.Unattended, ReasonSilent, intake.ByUs) })
 	case Closed:
-		end := func() { t.over(intake.AfterHours, t.left(), intake.ByUs) }
+		end := func() { t.over(intake.AfterHours, t.messageLeft(), intake.ByUs) }
 		after(t.active, t.set.Closed, end)
 		absent(end)
 	case Over:

@@ -82,7 +82,12 @@ type talk struct {
 	pending []pending // written and not known to be durable, oldest first
 	durable intake.Sequence
 
-	messages int
+	messages int            // number of the newest
+	count    int            // how many there are
+	before   int            // ours are numbered from after it
+	another  bool           // another node had it, and what that wrote last may come late
+	touched  bool           // somebody has done something in it since
+	left     bool           // a number, since
 	keys     map[string]int // number by key
 	first    time.Time      // of the first message
 	waits    time.Time      // the resident waits for a reply since; zero: does not
@@ -218,6 +223,10 @@ func (t *talk) restore(in Restore) {
 		t.keys[k] = n
 		t.messages = max(t.messages, n)
 	}
+	t.count = len(in.Messages)
+	if in.Another {
+		t.another, t.before = true, gapAfter(t.messages, t.set.MaxMessages)
+	}
 	if in.Ours {
 		t.spoke = t.now
 	} else if !in.Spoke.IsZero() {
@@ -246,7 +255,13 @@ func (t *talk) restore(in Restore) {
 }
 
 func (t *talk) step(in Input) {
+	switch in.(type) {
+	case Say, LeaveNumber, Bye, Accept, Hand, End:
+		t.touched = true
+	}
 	switch in := in.(type) {
+	case Late:
+		t.late(in)
 	case Written:
 		t.written(in)
 	case Say:
@@ -384,7 +399,7 @@ func (t *talk) say(in Say) {
 	case ours && (t.stage != Open || t.operator != intake.UserID(in.From)):
 		t.done(in.Ref, 0, ErrNotYours)
 		return
-	case t.messages >= t.set.MaxMessages:
+	case t.count >= t.set.MaxMessages:
 		t.done(in.Ref, 0, ErrTooMany)
 		return
 	}
@@ -395,7 +410,7 @@ func (t *talk) say(in Say) {
 		}
 		t.write(&intake.AnsweredV1{Operator: t.operator, Offer: t.offer}, intake.Personal{})
 	}
-	t.messages++
+	t.messages, t.count = max(t.messages, t.before)+1, t.count+1
 	m := channels.Message{Number: t.messages, Key: in.Key, From: in.From, At: intake.Millis(t.now), Text: in.Text, Files: in.Files}
 	if in.Key != "" {
 		t.keys[in.Key] = m.Number
@@ -439,6 +454,7 @@ func (t *talk) saidAlready(ref Ref, n int) {
 
 func (t *talk) leaveNumber(in LeaveNumber) {
 	if in.Caller.Token != t.caller.Token || in.Number != t.number || !in.Name.IsZero() && in.Name != t.name {
+		t.left = true
 		t.caller.Token, t.caller.Known = in.Caller.Token, in.Caller.Known
 		t.number = in.Number
 		if !in.Name.IsZero() {
@@ -460,16 +476,16 @@ func (t *talk) bye(in Bye) {
 	switch {
 	case t.stage == Over:
 	case t.outcome == intake.AfterHours:
-		t.over(intake.AfterHours, t.left(), intake.ByResident)
+		t.over(intake.AfterHours, t.messageLeft(), intake.ByResident)
 	default:
 		t.over(intake.Unattended, ReasonResidentLeft, intake.ByResident)
 	}
 	t.await(in.Ref, nil)
 }
 
-// left says whether there is a message to be read when people are back.
-func (t *talk) left() string {
-	if t.messages > 0 {
+// messageLeft says whether there is a message to be read when people are back.
+func (t *talk) messageLeft() string {
+	if t.count > 0 {
 		return ReasonMessageLeft
 	}
 	return ""

@@ -33,6 +33,11 @@ type Config struct {
 	Named   func(intake.UserID) string                                                 // what residents see of an operator; nil: "坐席"
 	AtDesk  func(op intake.UserID, there bool)                                         // told when an operator's first desk connects and when the last has been gone for 20 s; must not wait; may be nil
 	Logger  *slog.Logger                                                               // nil: slog.Default
+
+	// OthersBefore: epochs before this one were another node's, whose last words may come late. Conversations that come from them go on with a gap in
+	// the numbers. 0: all were ours, and we know everything. To be on the safe side it may be the epoch of this run whenever there are several nodes.
+	OthersBefore uint32
+
 	Limits  Limits
 	Metrics Metrics
 }

@@ -39,8 +39,9 @@ type conn struct {
 	page  string // origin of the page, for contact.offered
 
 	// With s.mu held.
-	contact intake.ContactID         // of a resident
-	have    map[intake.ContactID]int // number of the newest message that was sent
+	contact intake.ContactID          // of a resident
+	have    map[intake.ContactID]int  // number of the newest message that was sent
+	claims  map[intake.ContactID]bool // it is the browser that says so, and we have sent nothing yet
 
 	// Of the reader.
 	pace  bucket
@@ -198,7 +199,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, staff Staff) {
 	}
 	defer func() { _ = ws.CloseNow() }()
 	ws.SetReadLimit(s.limits.FrameBytes)
-	c := &conn{s: s, ws: ws, staff: staff, from: from, page: r.Header.Get("Origin"), have: map[intake.ContactID]int{}, bell: make(chan struct{}, 1)}
+	c := &conn{s: s, ws: ws, staff: staff, from: from, page: r.Header.Get("Origin"), have: map[intake.ContactID]int{}, claims: map[intake.ContactID]bool{}, bell: make(chan struct{}, 1)}
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()

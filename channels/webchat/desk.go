@@ -26,7 +26,7 @@ func (c *conn) desk(ctx context.Context, in In) {
 		}
 	case UpSeen:
 		s.mu.Lock()
-		if r := s.rooms[id]; r != nil && r.view.Operator == op && in.N > r.seen[1] && in.N <= len(r.messages) {
+		if r := s.rooms[id]; r != nil && r.view.Operator == op && in.N > r.seen[1] && in.N <= r.newest() {
 			r.seen[1] = in.N
 			for conn := range r.residents {
 				conn.send(Out{T: DownSeen, N: in.N})
@@ -66,7 +66,7 @@ func (c *conn) deskHello(in In) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id, n := range in.Have {
-		c.have[intake.ContactID(id)] = n
+		c.have[intake.ContactID(id)], c.claims[intake.ContactID(id)] = n, true
 	}
 	d := s.desks[c.staff.User]
 	if d == nil {
@@ -232,7 +232,9 @@ func (s *Server) Mine(who Staff) []Out {
 	var list []Out
 	for _, r := range s.sorted() {
 		if who.User != "" && r.view.Operator == who.User && r.view.Stage != chat.Over {
-			list = append(list, Out{T: DownChat, Contact: string(r.id), State: s.state(r.view, true), Seen: r.seen[0], Read: r.seen[1]})
+			o := Out{T: DownChat, Contact: string(r.id), State: s.state(r.view, true), Seen: r.seen[0], Read: r.seen[1]}
+			o.Unread = len(r.messages) - r.after(o.Read)
+			list = append(list, o)
 		}
 	}
 	return list

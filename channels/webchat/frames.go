@@ -78,6 +78,8 @@ type Out struct {
 	Last  int        `json:"last,omitempty"` // done of a read: number of the newest message
 	Seen  int        `json:"seen,omitempty"` // welcome, chat: what the other side has seen
 	Read  int        `json:"read,omitempty"` // of Mine and Offers: what our side has seen
+
+	Unread int `json:"-"` // of Mine and Offers: how many messages there are after Read
 }
 
 // State is how a conversation stands, as its two sides see it.
@@ -98,7 +100,7 @@ type State struct {
 	Name     string     `json:"name,omitempty"`    // desk only
 	Known    string     `json:"known,omitempty"`   // desk only: id of the resident's card
 	Present  bool       `json:"present,omitempty"` // desk only: the resident is there
-	Messages int        `json:"messages"`
+	Messages int        `json:"messages"`          // number of the newest
 	Outcome  string     `json:"outcome,omitempty"` // over: one of intake.Outcomes
 	Reason   string     `json:"reason,omitempty"`
 }

@@ -138,6 +138,12 @@ func secret() []byte { return bytes.Repeat([]byte{7}, 32) }
 // open starts an office over the folder. Twice over the same folder, one after the other, is a restart.
 func open(tb testing.TB, dir string, set chat.Settings, limits Limits) *office {
 	tb.Helper()
+	return openAfter(tb, dir, set, limits, 0)
+}
+
+// openAfter starts one for which the epochs before that were another node's.
+func openAfter(tb testing.TB, dir string, set chat.Settings, limits Limits, others uint32) *office {
+	tb.Helper()
 	must := func(err error) {
 		tb.Helper()
 		if err != nil {
@@ -160,7 +166,7 @@ func open(tb testing.TB, dir string, set chat.Settings, limits Limits) *office {
 	o.queue = queue.New(queue.Config{Settings: queue.Settings{Misses: -1}, NewOffer: func() intake.OfferID { return intake.OfferID(uuid.NewString()) }})
 	o.board = chat.New(chat.Config{ID: "main", Source: "yingda/test", Epoch: epoch, NewOffer: func() intake.OfferID { return intake.OfferID(uuid.NewString()) }})
 	o.loop = loop.New[any, any](&hall{o.queue, o.board}, o.do, loop.Config[any]{Now: now, Logger: l})
-	o.server, err = New(ctx, Config{DB: o.db, Dir: filepath.Join(dir, "files"), Secret: secret(), Send: func(in chat.Input) { o.loop.Send(in) }, Now: now, Logger: l, Limits: limits,
+	o.server, err = New(ctx, Config{DB: o.db, Dir: filepath.Join(dir, "files"), Secret: secret(), Send: func(in chat.Input) { o.loop.Send(in) }, Now: now, Logger: l, Limits: limits, OthersBefore: others,
 		Key: func(id string, at time.Time) ([]byte, error) {
 			sum := sha256.Sum256([]byte(id + at.UTC().Format("2006-01")))
 			return sum[:], nil

@@ -181,7 +181,7 @@ func (s *Server) page(ctx context.Context, id intake.ContactID, staff intake.Use
 	s.mu.Lock()
 	if r := s.rooms[id]; r != nil && r.view.Contact != "" {
 		p.State = *s.state(r.view, staff != "")
-		for _, m := range r.messages[min(after, len(r.messages)):] {
+		for _, m := range since(r.messages, after) {
 			p.Messages = append(p.Messages, s.shown(m, staff, r.unsafe != 0 && m.Number >= r.unsafe))
 		}
 		s.mu.Unlock()
@@ -196,11 +196,11 @@ func (s *Server) page(ctx context.Context, id intake.ContactID, staff intake.Use
 		return p, false, ErrToken
 	}
 	p.State = *s.state(viewOf(rec), staff != "")
-	list, err := s.history(ctx, id, after)
+	list, err := s.history(ctx, id)
 	if err != nil {
 		return p, false, fmt.Errorf("%w: %w", ErrLater, err)
 	}
-	for _, m := range list {
+	for _, m := range since(list, after) {
 		p.Messages = append(p.Messages, s.shown(m, staff, false))
 	}
 	return p, false, nil
@@ -334,7 +334,7 @@ func (c *conn) resident(ctx context.Context, in In) {
 		}
 	case UpSeen:
 		s.mu.Lock()
-		if r := s.rooms[id]; r != nil && in.N > r.seen[0] && in.N <= len(r.messages) {
+		if r := s.rooms[id]; r != nil && in.N > r.seen[0] && in.N <= r.newest() {
 			r.seen[0] = in.N
 			for conn := range s.at(r.view.Operator) {
 				conn.send(Out{T: DownSeen, Contact: string(id), N: in.N})
@@ -452,7 +452,7 @@ func (s *Server) exists(ctx context.Context, id intake.ContactID) (chat.Record, 
 	return rec, false, s.live(ctx, id)
 }
 
-// enter takes the connection into its conversation: from here on it is sent everything that is written, without a gap.
+// enter takes the connection into its conversation: from here on it is sent everything that is written.
 func (c *conn) enter(id intake.ContactID, after int, first Out) {
 	s := c.s
 	s.mu.Lock()
@@ -462,7 +462,7 @@ func (c *conn) enter(id intake.ContactID, after int, first Out) {
 		return
 	}
 	r := s.room(id, "")
-	c.contact, c.have[id] = id, after
+	c.contact, c.have[id], c.claims[id] = id, after, true
 	r.residents[c] = struct{}{}
 	if r.view.Contact != "" { // else the board will say presently how it stands
 		first.State, first.Seen = s.state(r.view, false), r.seen[1]

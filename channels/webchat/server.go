@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -42,6 +43,8 @@ type Server struct {
 	desks  map[intake.UserID]*desk
 	refs   map[chat.Ref]func(chat.Done)
 	next   uint64 // ref
+	told   map[intake.ContactID][]told
+	tidied time.Time // told
 	conns  map[*conn]struct{}
 	closed bool
 
@@ -55,7 +58,7 @@ type room struct {
 	id        intake.ContactID
 	dedupe    string
 	view      chat.View
-	messages  []channels.Message // all of them, by number from 1
+	messages  []channels.Message // all of them, by number
 	unsafe    int                // messages from this number on are not durable; 0: all are
 	logged    int                // number of the newest that Apply has seen
 	through   intake.Sequence    // and its sequence
@@ -97,7 +100,7 @@ func New(_ context.Context, c Config) (*Server, error) {
 		return nil, fmt.Errorf("webchat: folder for files: %w", err)
 	}
 	s := &Server{c: c, limits: c.Limits.filled(), log: c.Logger, files: files(c), rooms: map[intake.ContactID]*room{}, starts: map[string]intake.ContactID{}, desks: map[intake.UserID]*desk{},
-		refs: map[chat.Ref]func(chat.Done){}, conns: map[*conn]struct{}{}, quit: make(chan struct{})}
+		refs: map[chat.Ref]func(chat.Done){}, told: map[intake.ContactID][]told{}, conns: map[*conn]struct{}{}, quit: make(chan struct{})}
 	s.uploads = make(chan struct{}, s.limits.Uploads)
 	s.addresses.open, s.addresses.starts = openMaps()
 	s.wg.Go(s.keeper)
@@ -204,11 +207,20 @@ func (s *Server) at(op intake.UserID) map[*conn]struct{} {
 // deliver shows a message to both sides.
 func (s *Server) deliver(now time.Time, e chat.Deliver) {
 	r := s.room(e.Contact, "")
-	if e.Message.Number != len(r.messages)+1 {
-		s.log.Error("chat: a message out of order", "contact", e.Contact, "number", e.Message.Number, "have", len(r.messages))
+	before := r.newest()
+	at := r.after(e.Message.Number - 1)
+	switch {
+	case at < len(r.messages) && r.messages[at].Number == e.Message.Number: // told twice
+		return
+	case at < len(r.messages) && !e.Late:
+		s.log.Error("chat: a message out of order", "contact", e.Contact, "number", e.Message.Number, "newest", before)
 		return
 	}
-	r.messages = append(r.messages, e.Message)
+	r.messages = slices.Insert(r.messages, at, e.Message)
+	if e.Message.Number < before {
+		s.between(r, e.Message)
+		return
+	}
 	if e.Unsafe {
 		if r.unsafe == 0 {
 			r.unsafe = e.Message.Number
@@ -225,9 +237,61 @@ func (s *Server) deliver(now time.Time, e chat.Deliver) {
 			s.catchUp(c, r)
 		}
 	}
-	if m := s.c.Metrics.Delivered; m != nil {
+	if m := s.c.Metrics.Delivered; m != nil && !e.Late {
 		m(now.Sub(e.Message.At))
 	}
+}
+
+// between shows a message that came late to those who have later ones.
+func (s *Server) between(r *room, m channels.Message) {
+	show := func(c *conn) {
+		if c.have[r.id] >= m.Number && !c.claims[r.id] {
+			c.send(s.out(r.id, m, c.staff.User, false))
+		}
+	}
+	for c := range r.residents {
+		show(c)
+	}
+	for _, op := range s.audience(r) {
+		for c := range s.at(op) {
+			show(c)
+		}
+	}
+}
+
+// newest is the number of the newest message, 0 without one.
+func (r *room) newest() int {
+	if len(r.messages) == 0 {
+		return 0
+	}
+	return r.messages[len(r.messages)-1].Number
+}
+
+// after is the place of the first message whose number is higher.
+func (r *room) after(n int) int {
+	at, _ := slices.BinarySearchFunc(r.messages, n+1, func(m channels.Message, n int) int { return m.Number - n })
+	return at
+}
+
+// unsure are the messages up to a number of which whoever has that one may lack some: those before the gap that another node has left, since they
+// may have come late.
+func unsure(list []channels.Message, n int) []channels.Message {
+	run := 0 // where the numbers without a gap begin
+	for i := range list {
+		if list[i].Number > n {
+			break
+		}
+		if i > 0 && list[i].Number != list[i-1].Number+1 {
+			run = i
+		}
+	}
+	return list[:run]
+}
+
+// since are the messages after a number, and before them those of which it is not sure that whoever has that one has them.
+func since(list []channels.Message, n int) []channels.Message {
+	at, _ := slices.BinarySearchFunc(list, n+1, func(m channels.Message, n int) int { return m.Number - n })
+	return slices.Concat(unsure(list, n), list[at:])
 }
 
 // audience are the operators who see what is written.
@@ -244,8 +308,8 @@ func (s *Server) safe(e chat.Safe) {
 		return
 	}
 	r.unsafe = 0
-	if e.Through < len(r.messages) {
-		r.unsafe = e.Through + 1
+	if at := r.after(e.Through); at < len(r.messages) {
+		r.unsafe = r.messages[at].Number
 	}
 	for c := range r.residents {
 		c.send(Out{T: DownSafe, N: e.Through})
@@ -297,7 +361,7 @@ func (s *Server) sendRing(c *conn, r *room) {
 }
 
 func (s *Server) offer(r *room) Out {
-	return Out{T: DownOffer, Contact: string(r.id), Offer: string(r.ring.Offer), Until: ptr(r.ring.Until), By: string(r.ring.By), State: s.state(r.view, true)}
+	return Out{T: DownOffer, Contact: string(r.id), Offer: string(r.ring.Offer), Until: ptr(r.ring.Until), By: string(r.ring.By), State: s.state(r.view, true), Unread: len(r.messages)}
 }
 
 func (s *Server) unring(e chat.Unring) {
@@ -326,14 +390,17 @@ func (s *Server) forget(id intake.ContactID) {
 
 // catchUp sends a connection the messages that it does not have. With s.mu held, so none is missed and none comes twice.
 func (s *Server) catchUp(c *conn, r *room) {
-	from := c.have[r.id]
-	if from > len(r.messages) {
-		from = len(r.messages)
+	from := min(c.have[r.id], r.newest())
+	if c.claims[r.id] {
+		delete(c.claims, r.id)
+		for _, m := range unsure(r.messages, from) {
+			c.send(s.out(r.id, m, c.staff.User, false))
+		}
 	}
-	for _, m := range r.messages[from:] {
+	for _, m := range r.messages[r.after(from):] {
 		c.send(s.out(r.id, m, c.staff.User, r.unsafe != 0 && m.Number >= r.unsafe))
 	}
-	c.have[r.id] = max(len(r.messages), from)
+	c.have[r.id] = r.newest()
 }
 
 // out is a message as a resident ("") or a desk sees it.

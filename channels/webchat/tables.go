@@ -41,18 +41,37 @@ type row struct {
 	Reason   string `json:"reason,omitempty"`
 	Newest   uint64 `json:"newest"`
 	Erased   bool   `json:"erased,omitempty"`
+
+	Provisional bool        `json:"provisional,omitempty"`
+	Trail       *chat.Trail `json:"trail,omitempty"` // nil in rows from before there were any
 }
 
 func rowOf(r chat.Record) row {
 	return row{r.Key, string(r.Line), r.Origin, r.Dedupe, string(r.Token), r.Known, r.Number.Reveal(), r.Name.Reveal(), store.Millis(r.Arrived), r.Closed, store.Millis(r.First), store.Millis(r.Spoke),
-		r.Ours, r.Messages, store.Millis(r.Answered), string(r.Operator), string(r.Offer), r.Replied, store.Millis(r.Ended), string(r.Outcome), r.Reason, uint64(r.Newest), r.Erased}
+		r.Ours, r.Messages, store.Millis(r.Answered), string(r.Operator), string(r.Offer), r.Replied, store.Millis(r.Ended), string(r.Outcome), r.Reason, uint64(r.Newest), r.Erased,
+		r.Provisional, &r.Trail}
 }
 
 func (r row) record(id intake.ContactID) chat.Record {
+	trail := chat.Trail{}
+	if r.Trail != nil {
+		trail = *r.Trail
+	} else {
+		n := intake.Sequence(r.Newest).Epoch()
+		trail.Caller, trail.Spoke, trail.Ended = n, n, n
+		if r.First != 0 {
+			trail.First = n
+		}
+		if r.Answered != 0 {
+			trail.Answered = n
+		}
+		trail.Held = []chat.Held{{Epoch: n, Known: true, Operator: intake.UserID(r.Operator), Offer: intake.OfferID(r.Offer), Replied: r.Replied}}
+	}
 	return chat.Record{Contact: id, Key: r.Key, Line: intake.LineID(r.Line), Origin: r.Origin, Dedupe: r.Dedupe, Token: intake.Token(r.Token), Known: r.Known, Number: pii.NewPhone(r.Number),
 		Name: pii.NewName(r.Name), Arrived: store.Time(r.Arrived), Closed: r.Closed, First: store.Time(r.First), Spoke: store.Time(r.Spoke), Ours: r.Ours, Messages: r.Messages,
 		Answered: store.Time(r.Answered), Operator: intake.UserID(r.Operator), Offer: intake.OfferID(r.Offer), Replied: r.Replied, Ended: store.Time(r.Ended),
-		Outcome: intake.Outcome(r.Outcome), Reason: r.Reason, Newest: intake.Sequence(r.Newest), Erased: r.Erased}
+		Outcome: intake.Outcome(r.Outcome), Reason: r.Reason, Newest: intake.Sequence(r.Newest), Erased: r.Erased,
+		Provisional: r.Provisional, Trail: trail}
 }
 
 // Apply brings about the effect of records in the tables: the consumer of group "chat" runs it in the transaction that also keeps its position.
@@ -91,11 +110,15 @@ func (s *Server) apply(ctx context.Context, tx *store.Tx, e intake.Event) error 
 	if !rec.Apply(e) {
 		return nil
 	}
+	late := chat.Late{Record: rec}
 	if m, ok := e.Data.(*intake.MessageV1); ok {
-		if err := message(ctx, tx, rec, e, m); err != nil {
+		if late.Message, err = message(ctx, tx, rec, e, m); err != nil {
 			return err
 		}
 		s.logged(id, m.Number, e.Sequence)
+	}
+	if e.Sequence.Epoch() < s.c.OthersBefore {
+		s.late(late)
 	}
 	if _, ok := e.Data.(*intake.ErasedV1); ok {
 		for _, q := range []string{"UPDATE chat_messages SET text = '', files = '[]' WHERE contact = ?", "UPDATE chat_files SET gone = 1, name = '' WHERE contact = ?"} {
@@ -118,24 +141,48 @@ func (s *Server) apply(ctx context.Context, tx *store.Tx, e intake.Event) error 
 	return err
 }
 
-func message(ctx context.Context, tx *store.Tx, rec chat.Record, e intake.Event, m *intake.MessageV1) error {
-	ids, text := []string{}, e.Personal.Text.Reveal()
+// message keeps what was written, and gives it as it stands there. A message that its writer sent again to the node that took over, since the one before died
+// before it could say that it had it, is kept once: as the later has it.
+func message(ctx context.Context, tx *store.Tx, rec chat.Record, e intake.Event, m *intake.MessageV1) (*channels.Message, error) {
+	out := &channels.Message{Number: m.Number, Key: m.Dedupe, From: m.From, At: intake.Millis(e.Time), Text: e.Personal.Text}
+	ids := []string{}
 	for _, a := range m.Attachments {
-		ids = append(ids, a.ID)
 		if _, err := tx.ExecContext(ctx, "UPDATE chat_files SET named = 1 WHERE id = ?", a.ID); err != nil {
-			return err
+			return nil, err
 		}
+		f, err := scanFile(tx.QueryRowContext(ctx, fileColumns+"id = ? AND gone = 0", a.ID))
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return nil, err
+		}
+		if err == nil {
+			out.Files = append(out.Files, f)
+		}
+		ids = append(ids, a.ID)
 	}
 	if rec.Erased {
-		ids, text = []string{}, ""
+		ids, out.Text, out.Files = []string{}, pii.Text{}, nil
+	}
+	if len(rec.Trail.Earlier) > 0 && m.Dedupe != "" {
+		var newest sql.NullInt64
+		if err := tx.QueryRowContext(ctx, "SELECT MAX(number) FROM chat_messages WHERE contact = ? AND dedupe = ? AND sender = ?", string(rec.Contact), m.Dedupe, m.From).Scan(&newest); err != nil {
+			return nil, err
+		}
+		if newest.Int64 > int64(m.Number) {
+			return nil, nil
+		}
+		if newest.Valid {
+			if _, err := tx.ExecContext(ctx, "DELETE FROM chat_messages WHERE contact = ? AND dedupe = ? AND sender = ? AND number < ?", string(rec.Contact), m.Dedupe, m.From, m.Number); err != nil {
+				return nil, err
+			}
+		}
 	}
 	list, err := json.Marshal(ids)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO chat_messages (contact, number, at, sender, dedupe, text, files) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (contact, number) DO NOTHING`,
-		string(rec.Contact), m.Number, store.Millis(e.Time), m.From, m.Dedupe, text, string(list))
-	return err
+		string(rec.Contact), m.Number, store.Millis(e.Time), m.From, m.Dedupe, out.Text.Reveal(), string(list))
+	return out, err
 }
 
 // record of a conversation as the tables have it; false when there is none.
@@ -165,13 +212,13 @@ func (s *Server) byDedupe(ctx context.Context, key string) (intake.ContactID, er
 	return intake.ContactID(id), err
 }
 
-// history reads the messages after a number out of the tables.
-func (s *Server) history(ctx context.Context, id intake.ContactID, after int) ([]channels.Message, error) {
+// history reads the messages out of the tables.
+func (s *Server) history(ctx context.Context, id intake.ContactID) ([]channels.Message, error) {
 	files, err := s.filesOf(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.c.DB.Query(ctx, "SELECT number, at, sender, dedupe, text, files FROM chat_messages WHERE contact = ? AND number > ? ORDER BY number", string(id), after)
+	rows, err := s.c.DB.Query(ctx, "SELECT number, at, sender, dedupe, text, files FROM chat_messages WHERE contact = ? ORDER BY number", string(id))
 	if err != nil {
 		return nil, fmt.Errorf("webchat: %w", err)
 	}
@@ -250,7 +297,7 @@ func (s *Server) Restore(ctx context.Context) ([]intake.ContactID, error) {
 
 // revive gives a conversation back to the board, with what was written in it to those who connect.
 func (s *Server) revive(ctx context.Context, rec chat.Record) error {
-	messages, err := s.history(ctx, rec.Contact, 0)
+	messages, err := s.history(ctx, rec.Contact)
 	if err != nil {
 		return err
 	}
@@ -264,8 +311,40 @@ func (s *Server) revive(ctx context.Context, rec chat.Record) error {
 		return nil
 	}
 	s.room(rec.Contact, rec.Dedupe).messages = messages
-	s.c.Send(rec.Restore(keys))
+	in := rec.Restore(keys)
+	in.Another = rec.Newest.Epoch() < s.c.OthersBefore
+	s.c.Send(in)
+	for _, l := range s.told[rec.Contact] { // while the tables were read: the board passes over what it knows
+		s.c.Send(l.Late)
+	}
 	return nil
+}
+
+// told is what came late, and when we heard of it.
+type told struct {
+	chat.Late
+	at time.Time
+}
+
+// late tells the board what another node had written. The tables may be being read for the conversation at this moment, and then its room
+// will not have it from them: it is kept for a minute, to be told again.
+func (s *Server) late(l chat.Late) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id, now := l.Record.Contact, s.now()
+	if now.Sub(s.tidied) > time.Minute {
+		s.tidied = now
+		for id, list := range s.told {
+			if now.Sub(list[len(list)-1].at) > time.Minute {
+				delete(s.told, id)
+			}
+		}
+	}
+	if s.rooms[id] != nil {
+		s.c.Send(l)
+		return
+	}
+	s.told[id] = append(s.told[id], told{l, now})
 }
 
 // live makes sure that the board knows a conversation, though it may be long over.

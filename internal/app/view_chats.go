@@ -142,7 +142,7 @@ func (v chatsView) chatRow(ctx context.Context, staff webchat.Staff, o webchat.O
 			row.Last = pii.NewText(m.Text)
 		}
 	}
-	row.Unread = max(s.Messages-o.Read, 0)
+	row.Unread = o.Unread
 	return row
 }
 
@@ -168,7 +168,7 @@ func (v chatsView) One(ctx context.Context, who web.Viewer, id intake.ContactID)
 	stand := webchat.Out{Contact: string(id), State: &p.State}
 	for _, o := range v.talks.Mine(staff) {
 		if o.Contact == stand.Contact {
-			stand.Seen, stand.Read = o.Seen, o.Read
+			stand.Seen, stand.Read, stand.Unread = o.Seen, o.Read, o.Unread
 		}
 	}
 	out := web.ChatPage{ChatRow: v.chatRow(ctx, staff, stand), Number: p.State.Number != "", SeenUpTo: uint64(max(stand.Seen, 0))}
