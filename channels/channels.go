@@ -24,7 +24,7 @@ const Resident = "resident"
 
 // Message is one message of a conversation.
 type Message struct {
-	Number int    // in the conversation, from 1 without gaps: "everything after N" is a question that has an answer
+	Number int    // in the conversation, from 1, with a gap only where another node took it over: what stands before the gap may come late
 	Key    string // the id that its writer gave it; the same again in this conversation is the same message
 	From   string // Resident, or the id of the operator who wrote it
 	At     time.Time

@@ -66,6 +66,16 @@ const talkScript = `
     const n = sockets.length; beat(); beat(); await 0; await 0; // no answer since
     want("lost, and connects anew", sockets.length, n + 1);
     now().up(); want("goes on where it was", now().sent[0].after, 4);
+    now().say({ t: "welcome" }); out.length = 0; // another node has taken over, and then what the one before wrote last is found
+    now().say({ t: "message", n: 1001, from: "us", text: "g" });
+    now().say({ t: "message", n: 5, from: "us", text: "f" });
+    now().say({ t: "message", n: 5, from: "us", text: "f" });
+    want("late, once", out, ["us1001:g", "us5:f"]);
+    now().onclose(); await 0; await 0; now().up();
+    want("asks after the newest", now().sent[0].after, 1001);
+    now().say({ t: "welcome" });
+    for (const n of [1, 2, 3, 4, 5, 6]) now().say({ t: "message", n, from: "us", text: "h" }); // 6 came meanwhile
+    want("takes what it lacks", out.slice(2), ["us6:h"]);
     return fails.join("\n");
   })();
 })()`

@@ -7,9 +7,14 @@
 // # What is promised
 //
 // A message that was ticked is in the log, on disk. A message that was not ticked may be sent again under the same key for as long as one likes, over any
-// connection and after a restart: it is in the conversation once. Messages are numbered from 1 without gaps; whoever connects says the number of the
-// last one they have and is given everything after it, in order, then what is new. There is no window of time in any of this. A message marked unsafe is shown
-// while the disk does not take it; it counts as had only when safe, or the message again without the mark, has come: after a crash its number may be another's.
+// connection and after a restart: it is in the conversation once. Messages are numbered from 1; whoever connects says the number of the
+// last one they have and is given everything after it, in order, then what is new. There is no window of time in any of this.
+//
+// When another node had the conversation (Config.OthersBefore) the numbers go on after a gap (chat.Gap). What the dead node ticked and had not sent to the stream
+// comes late, through Apply, under its own number: those who are connected are sent it at once, whoever comes back with a number beyond the gap is sent
+// all that stands before it once more, and browsers pass over numbers that they have.
+//
+// A message marked unsafe is shown while the disk does not take it; it counts as had only when safe, or the message again without the mark, has come: after a crash its number may be another's.
 //
 // # The protocol
 //

@@ -51,7 +51,8 @@ const random = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), b =>
 export class Talk {
   private ws: WebSocket | null = null;
   private kept: Saved = { token: "", start: "", unsent: [], seen: 0 };
-  private last = 0;
+  private last = 0; // number of the newest
+  private had = new Set<number>(); // numbers; one may come after higher ones, when a node of the office died and what it had written is found
   private ready = false; // welcome was heard
   private failures = 0;
   private timer = 0;
@@ -141,6 +142,7 @@ export class Talk {
   anew(): void {
     this.kept.token = this.kept.start = "";
     this.last = this.kept.seen = 0;
+    this.had.clear();
     this.held.clear();
     this.over = this.beginning = false;
     this.save();
@@ -235,14 +237,14 @@ export class Talk {
         if (f.state) this.stand(f.state);
         break;
       case "message":
-        if (!f.n || f.n <= this.last) break;
+        if (!f.n || this.had.has(f.n)) break;
         const before = this.held.get(f.n);
         if (f.unsafe) {
           this.held.set(f.n, f);
           if (f.key) break; // our own waits for its tick
         } else {
           this.held.delete(f.n);
-          this.last = f.n;
+          this.got(f.n);
           if (f.key) this.sent(f.key);
         }
         if (before && before.text === f.text && before.from !== "you") break; // shown already
@@ -254,7 +256,7 @@ export class Talk {
       case "safe": // the server's disk has all up to here
         for (const [n, m] of [...this.held].filter(h => h[0] <= (f.n || 0))) {
           this.held.delete(n);
-          this.last = Math.max(this.last, n);
+          this.got(n);
           if (m.key && this.sent(m.key)) this.on.message({ n, from: "you", text: m.text || "", key: m.key, at: m.at });
         }
         if (this.due) this.seen();
@@ -268,6 +270,11 @@ export class Talk {
       case "error":
         this.fault(f);
     }
+  }
+
+  private got(n: number): void {
+    this.had.add(n);
+    this.last = Math.max(this.last, n);
   }
 
   private stand(s: State): void {

@@ -141,8 +141,12 @@ function run(front: Front): void {
     count.textContent = String(unread);
     counted.textContent = unread ? w("unread", String(unread)) : "";
   };
-  const place = (e: HTMLElement) => {
-    const before = e.classList.contains("unsent") ? null : log.querySelector(".unsent");
+  const place = (e: HTMLElement, n = 0) => { // by its number; what is still to be sent stands last
+    let before = e.classList.contains("unsent") ? null : log.querySelector(".unsent");
+    if (n) {
+      e.dataset.n = String(n);
+      before = Array.from(log.querySelectorAll<HTMLElement>("[data-n]")).find(x => Number(x.dataset.n) > n) || before;
+    }
     if (before !== e && (e.parentNode !== log || e.nextSibling !== before)) log.insertBefore(e, before);
   };
   // A file stands in the talk with what it is called, how large it is, and, of a picture, the picture itself. It is drawn: a site around us may not let pictures of
@@ -222,7 +226,7 @@ function run(front: Front): void {
         if (m.at) { // it has its place now, before those that are still to be sent
           shown.delete(m.key!);
           was.classList.remove("unsent");
-          place(was);
+          place(was, m.n);
         }
         return;
       }
@@ -231,7 +235,7 @@ function run(front: Front): void {
       const note = (mine ? w("you") : m.name || w("us")) + clock + (mine ? " · " + w(m.n ? "sent" : "sending") : "");
       const low = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
       const e = el("div", { className: !mine ? "us" : m.n ? "you" : "you unsent" }, el("small", {}, note), el("p", { hidden: !m.text }, m.text), ...(m.files || []).map(file));
-      place(e);
+      place(e, m.n);
       if (m.key && !m.n) shown.set(m.key, e);
       if (low || mine) log.scrollTop = log.scrollHeight;
       if (!mine) {
