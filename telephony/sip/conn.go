@@ -224,6 +224,37 @@ type stream struct {
 	once  sync.Once
 	begun bool // a whole message has come
 	noise int  // how often something came that was no message
+
+	onward chan []byte // what the proxy passes on to it; made with the first, under owner.mu
+}
+
+// send passes a message on over a connection that is there. It never waits: another connection's far side may read slowly, and the caller reads for all.
+func (s *streams) send(to netip.AddrPort, data []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for st := range s.open {
+		if st.from != to {
+			continue
+		}
+		if st.onward == nil {
+			st.onward = make(chan []byte, 64)
+			go st.passOn(st.onward)
+		}
+		select {
+		case st.onward <- data:
+			return true
+		default:
+			return false
+		}
+	}
+	return false
+}
+
+// passOn is sip.onward: it writes what is passed on over one connection, and ends with it.
+func (s *stream) passOn(c <-chan []byte) {
+	for data := range c {
+		_, _ = s.Write(data)
+	}
 }
 
 func (s *stream) Read(b []byte) (int, error) {
@@ -366,6 +397,9 @@ func (s *stream) Close() error {
 		err = s.Conn.Close()
 		s.owner.mu.Lock()
 		delete(s.owner.open, s)
+		if s.onward != nil {
+			close(s.onward)
+		}
 		if s.owner.count[s.from.Addr()]--; s.owner.count[s.from.Addr()] <= 0 {
 			delete(s.owner.count, s.from.Addr())
 		}

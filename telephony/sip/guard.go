@@ -28,6 +28,7 @@ type guard struct {
 	challenge func(source netip.Addr, stale bool) []string // the registrar's WWW-Authenticate values
 	phone     func(netip.Addr) bool                        // a phone is registered from here
 	secret    [16]byte                                     // of the tags we give to the To of a new call
+	proxy     *proxy                                       // sends on what another node decides; nil: there is none
 
 	shut atomic.Bool // nothing is let in any more
 
@@ -144,9 +145,13 @@ func (g *guard) look(data []byte, source netip.AddrPort, stream bool) verdict {
 	if g.shut.Load() {
 		return verdict{close: stream}
 	}
-	ok, trusted := g.admit(source.Addr())
-	if !ok {
-		return verdict{}
+	// What another node sends of itself is not measured; what it passes on, as if it came from where that node had it.
+	peer := g.cfg.peer(source.Addr())
+	ok, trusted := peer, peer
+	if !peer {
+		if ok, trusted = g.admit(source.Addr()); !ok {
+			return verdict{}
+		}
 	}
 	if len(data) > maxMessage {
 		g.cfg.Metrics.Dropped("size")
@@ -157,14 +162,29 @@ func (g *guard) look(data []byte, source netip.AddrPort, stream bool) verdict {
 		g.cfg.Metrics.Dropped("noise")
 		return verdict{noise: true}
 	}
+	from, good := g.cfg.come(m, source, stream)
+	if !good {
+		m.fail(400, "%s", sentOn)
+	}
+	if from.forwarded {
+		if ok, trusted = g.admit(from.first.addr.Addr()); !ok {
+			return verdict{}
+		}
+	}
+	if g.proxy != nil {
+		if v, done := g.proxy.take(m, from, trusted); done {
+			return v
+		}
+	}
 	if !trusted && m.method != "REGISTER" {
 		g.cfg.Metrics.Dropped("source")
 		return verdict{close: stream}
 	}
-	return g.judge(m, source, stream)
+	return g.judge(m, from)
 }
 
-func (g *guard) judge(m *shape, source netip.AddrPort, stream bool) verdict {
+func (g *guard) judge(m *shape, from origin) verdict {
+	source, stream := from.addr, from.stream
 	if m.fault != "" {
 		return verdict{reply: g.refuse(m, source, m.code, nil), close: m.fatal && stream}
 	}
@@ -190,7 +210,7 @@ func (g *guard) judge(m *shape, source netip.AddrPort, stream bool) verdict {
 		if _, ok := m.get("authorization"); !ok {
 			g.cfg.Metrics.Register("challenged")
 			var extra []string
-			for _, c := range g.challenge(source.Addr(), false) {
+			for _, c := range g.challenge(from.first.addr.Addr(), false) {
 				extra = append(extra, "WWW-Authenticate: "+c)
 			}
 			return verdict{reply: g.refuse(m, source, 401, extra)}
@@ -273,7 +293,7 @@ func (g *guard) refuse(m *shape, source netip.AddrPort, status int, extra []stri
 			v := printable(f.value)
 			if _, ok := param(v, "tag"); f.key == "to" && !ok && !strings.Contains(v, ";tag") {
 				call, _ := m.get("call-id")
-				v += ";tag=g" + strings.TrimPrefix(oldTag(call), oldTagPrefix)
+				v += ";tag=" + guardTag(call)
 			}
 			line(&b, f.name, v)
 		}
@@ -289,6 +309,9 @@ func (g *guard) refuse(m *shape, source netip.AddrPort, status int, extra []stri
 	b.WriteString("Content-Length: 0\r\n\r\n")
 	return b.Bytes()
 }
+
+// guardTag is the To tag of the responses that are given without any state.
+func guardTag(call string) string { return "g" + strings.TrimPrefix(oldTag(call), oldTagPrefix) }
 
 // name gives the To of a new call, and of its CANCEL, our tag already here: so all responses carry the same one, also those that sipgo
 // makes by itself (100, 487 and the 200 to CANCEL).
@@ -370,7 +393,7 @@ var phrases = map[int]string{100: "Trying", 180: "Ringing", 183: "Session Progre
 	300: "Multiple Choices", 301: "Moved Permanently", 302: "Moved Temporarily", 305: "Use Proxy", 380: "Alternative Service",
 	400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 406: "Not Acceptable", 407: "Proxy Authentication Required",
 	408: "Request Timeout", 410: "Gone", 413: "Request Entity Too Large", 415: "Unsupported Media Type", 416: "Unsupported URI Scheme", 420: "Bad Extension",
-	421: "Extension Required", 422: "Session Interval Too Small", 423: "Interval Too Brief", 480: "Temporarily Unavailable", 481: "Call/Transaction Does Not Exist",
+	421: "Extension Required", 422: "Session Interval Too Small", 423: "Interval Too Brief", 430: "Flow Failed", 480: "Temporarily Unavailable", 481: "Call/Transaction Does Not Exist",
 	482: "Loop Detected", 483: "Too Many Hops", 484: "Address Incomplete", 486: "Busy Here", 487: "Request Terminated", 488: "Not Acceptable Here",
 	491: "Request Pending", 500: "Server Internal Error", 501: "Not Implemented", 503: "Service Unavailable", 504: "Server Time-out", 505: "Version Not Supported",
 	513: "Message Too Large", 600: "Busy Everywhere", 603: "Decline", 604: "Does Not Exist Anywhere", 606: "Not Acceptable"}

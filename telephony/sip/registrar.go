@@ -2,12 +2,14 @@ package sip
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	sip "github.com/emiago/sipgo/sip"
@@ -30,6 +32,13 @@ type registrar struct {
 	wrong    map[string]*wrong // by user and source
 	sources  map[netip.Addr]int
 	state    map[intake.UserID]bool
+	accounts map[string]Account // as they were last read: in memory only, for the time in which they cannot be read
+	unread   time.Time          // until then the tables are not asked for an account that is known
+	nodes    map[netip.AddrPort]*node
+
+	book   *bookkeeper
+	away   atomic.Bool  // another node has the switchboard: nothing is written down here
+	absent atomic.Int64 // when that was seen last, Unix nanoseconds
 
 	tellMu sync.Mutex // the hook is called in order
 }
@@ -54,30 +63,89 @@ type wrong struct {
 
 func newRegistrar(s *Server) *registrar {
 	return &registrar{s: s, nonces: newNonces(s.cfg.Timers.Nonce, 4*s.cfg.Limits.Bindings, s.cfg.Digests), bindings: map[string]*bound{}, wrong: map[string]*wrong{},
-		sources: map[netip.Addr]int{}, state: map[intake.UserID]bool{}}
+		sources: map[netip.Addr]int{}, state: map[intake.UserID]bool{}, accounts: map[string]Account{}, nodes: map[netip.AddrPort]*node{}, book: newBookkeeper(s)}
 }
 
 func (r *registrar) challenge(source netip.Addr, stale bool) []string {
 	return r.nonces.challenges(time.Now(), r.s.cfg.Domain, source, stale)
 }
 
-// load takes back what was registered before the last start.
-func (r *registrar) load() {
+// load takes back what was registered before the last start, or with the node that had the switchboard until now. What is registered here since
+// since is newer than the tables; of what is older, the tables know better.
+func (r *registrar) load(since time.Time) error {
 	list, err := r.s.cfg.Registrations.Load()
 	if err != nil {
 		r.s.log.Error("registrations not read", "error", err)
+		return err
 	}
 	now := time.Now()
 	ops := map[intake.UserID]bool{}
+	stands := map[string]bool{}
 	for _, b := range list {
-		if b.Expires.After(now) {
+		k := bindingKey(b.User, b.Contact)
+		if _, newer := r.book.pending(k); newer || !b.Expires.After(now) {
+			continue
+		}
+		stands[k] = true
+		if !r.has(k, b.Expires) {
 			r.put(b, now)
+		}
+		ops[b.Operator] = true
+	}
+	r.mu.Lock()
+	for k, b := range r.bindings {
+		if !stands[k] && b.since.Before(since) {
 			ops[b.Operator] = true
+			r.forget(k)
 		}
 	}
+	r.mu.Unlock()
+	r.probe(now)
 	for op := range ops {
 		r.tell(op, "registered")
 	}
+	return nil
+}
+
+// has says that a binding is known that lives at least that long.
+func (r *registrar) has(k string, expires time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.bindings[k]
+	return b != nil && !b.Expires.Before(expires)
+}
+
+// loaded loads until it works or the switchboard is gone again. It is sip.loader, one after each coming of the switchboard at most.
+func (r *registrar) loaded(since time.Time) {
+	for r.load(since) != nil {
+		t := time.NewTimer(2 * time.Second)
+		select {
+		case <-t.C:
+		case <-r.s.quit:
+			t.Stop()
+			return
+		}
+		if r.away.Load() {
+			return
+		}
+	}
+}
+
+// turn looks whether the switchboard has come or gone. While it is elsewhere the bindings are kept for the calls that are still here, and run out.
+func (r *registrar) turn(now time.Time) {
+	_, away := r.s.elsewhere()
+	if away {
+		r.absent.Store(now.UnixNano())
+	}
+	if r.away.Swap(away) == away {
+		return
+	}
+	if away {
+		r.book.drop()
+		return
+	}
+	since := time.Unix(0, r.absent.Load())
+	r.s.wg.Go(func() { r.s.guarded(func() { r.loaded(since) }) })
 }
 
 func bindingKey(user, contact string) string { return user + "\x00" + contact }
@@ -113,8 +181,8 @@ func (r *registrar) remove(k, why string) {
 	}
 	r.forget(k)
 	r.mu.Unlock()
-	if err := r.s.cfg.Registrations.Delete(b.Binding); err != nil {
-		r.s.log.Error("registration not deleted", "error", err)
+	if !r.away.Load() {
+		r.book.note(b.Binding, true)
 	}
 	r.tell(b.Operator, why)
 }
@@ -200,13 +268,21 @@ func (r *registrar) disconnected(source netip.AddrPort) {
 // onRegister is the registrar: who is it, and what is to be bound.
 func (r *registrar) onRegister(req *sip.Request, tx sip.ServerTransaction) {
 	s := r.s
-	source := addrPortOf(req.Source())
+	first, node := s.sourceOf(header(req, sentOn), req.Source(), req.Transport())
+	source := first.addr
 	if !s.cfg.mayRegister(source.Addr()) {
 		s.answer(req, tx, 403, "")
 		return
 	}
-	account, stale, ok := r.authenticate(req, source.Addr())
-	if !ok {
+	r.turn(time.Now())
+	account, stale, err := r.authenticate(req, source.Addr())
+	if errors.Is(err, errUnread) {
+		// Not 401: a phone would take its password for wrong, and some never ask again.
+		s.cfg.Metrics.Register("unread")
+		s.answer(req, tx, 503, "", "Retry-After: 5")
+		return
+	}
+	if err != nil {
 		// The same words for an unknown user, a wrong password and a lock: nobody learns which names exist.
 		var more []string
 		for _, c := range r.challenge(source.Addr(), stale) {
@@ -220,7 +296,7 @@ func (r *registrar) onRegister(req *sip.Request, tx sip.ServerTransaction) {
 		s.answer(req, tx, 403, "")
 		return
 	}
-	status, more := r.bind(req, account, source)
+	status, more := r.bind(req, account, first, node)
 	if status == 200 {
 		s.cfg.Metrics.Register("ok")
 	} else {
@@ -229,8 +305,49 @@ func (r *registrar) onRegister(req *sip.Request, tx sip.ServerTransaction) {
 	s.answer(req, tx, status, "", more...)
 }
 
-// authenticate checks the digest. An unknown user costs the same work as a known one.
-func (r *registrar) authenticate(req *sip.Request, source netip.Addr) (account Account, stale, ok bool) {
+var (
+	errDenied = errors.New("sip: not authenticated")
+	errUnread = errors.New("sip: the account cannot be read now")
+)
+
+// account finds who may register. While the tables cannot be read, what was last read of an account holds: a node that is cut off goes on answering.
+func (r *registrar) account(user string, now time.Time) (Account, error) {
+	r.mu.Lock()
+	last, known := r.accounts[user]
+	cut := known && now.Before(r.unread)
+	r.mu.Unlock()
+	if cut {
+		return last, nil
+	}
+	a, err := r.s.cfg.Account(user)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case err == nil:
+		if len(r.accounts) >= r.s.cfg.Limits.Bindings {
+			for k := range r.accounts {
+				delete(r.accounts, k)
+				break
+			}
+		}
+		r.accounts[user], r.unread = a, time.Time{}
+		return a, nil
+	case errors.Is(err, ErrNoAccount):
+		delete(r.accounts, user)
+		return Account{}, ErrNoAccount
+	}
+	if r.unread.IsZero() {
+		r.s.log.Error("accounts of phones cannot be read: what is known of them holds", "error", err)
+	}
+	r.unread = time.Now().Add(5 * time.Second)
+	if known {
+		return last, nil
+	}
+	return Account{}, errUnread
+}
+
+// authenticate checks the digest. An unknown user costs the same work as a known one. The error is errDenied or errUnread.
+func (r *registrar) authenticate(req *sip.Request, source netip.Addr) (account Account, stale bool, err error) {
 	s := r.s
 	now := time.Now()
 	var c credentials
@@ -242,26 +359,28 @@ func (r *registrar) authenticate(req *sip.Request, source netip.Addr) (account A
 	}
 	if c == nil || c["username"] == "" || c["uri"] == "" {
 		s.cfg.Metrics.Register("challenged")
-		return Account{}, false, false
+		return Account{}, false, errDenied
 	}
 	alg := c.algorithm()
 	count, counted := c.count()
 	switch {
 	case alg != "MD5" && alg != "SHA-256", c["qop"] != "" && c["qop"] != "auth", c["qop"] == "auth" && (!counted || c["cnonce"] == ""):
 		s.cfg.Metrics.Register("challenged")
-		return Account{}, false, false
+		return Account{}, false, errDenied
 	}
 	ours, fresh := r.nonces.check(now, c["nonce"], source)
 	if !ours {
 		s.cfg.Metrics.Register("stale")
-		return Account{}, true, false
+		return Account{}, true, errDenied
 	}
 	key := c["username"] + "\x00" + source.String()
 	if r.locked(key, now) {
 		s.cfg.Metrics.Register("locked")
-		return Account{}, false, false
+		return Account{}, false, errDenied
 	}
-	account, err := s.cfg.Account(c["username"])
+	if account, err = r.account(c["username"], now); errors.Is(err, errUnread) {
+		return Account{}, false, err
+	}
 	known := err == nil
 	if !known {
 		account = Account{User: c["username"], Password: "\x00 nobody"}
@@ -270,23 +389,23 @@ func (r *registrar) authenticate(req *sip.Request, source netip.Addr) (account A
 	if !right {
 		r.missed(key, now)
 		s.cfg.Metrics.Register("refused")
-		return Account{}, false, false
+		return Account{}, false, errDenied
 	}
 	if !fresh {
 		s.cfg.Metrics.Register("stale")
-		return Account{}, true, false
+		return Account{}, true, errDenied
 	}
 	if c["qop"] == "" {
 		count = 1<<64 - 1 // the old digest has no count: each nonce once
 	}
 	if !r.nonces.use(now, c["nonce"], count) {
 		s.cfg.Metrics.Register("stale")
-		return Account{}, true, false
+		return Account{}, true, errDenied
 	}
 	r.mu.Lock()
 	delete(r.wrong, key)
 	r.mu.Unlock()
-	return account, false, true
+	return account, false, nil
 }
 
 func (r *registrar) locked(key string, now time.Time) bool {
@@ -326,9 +445,14 @@ func (r *registrar) missed(key string, now time.Time) {
 }
 
 // bind carries out an authenticated REGISTER.
-func (r *registrar) bind(req *sip.Request, account Account, source netip.AddrPort) (status int, more []string) {
+func (r *registrar) bind(req *sip.Request, account Account, first hop, node netip.AddrPort) (status int, more []string) {
 	s := r.s
 	now := time.Now()
+	if node.IsValid() {
+		r.heard(node, now)
+	} else if s.cfg.Elsewhere != nil {
+		node = s.self(first.addr)
+	}
 	byDefault := s.cfg.Timers.MaxExpire
 	if v := header(req, "Expires"); v != "" {
 		if n, err := strconv.ParseUint(v, 10, 32); err == nil {
@@ -371,7 +495,7 @@ func (r *registrar) bind(req *sip.Request, account Account, source netip.AddrPor
 			if life < s.cfg.Timers.MinExpire {
 				return 423, []string{fmt.Sprintf("Min-Expires: %d", int(s.cfg.Timers.MinExpire.Seconds()))}
 			}
-			wanted = append(wanted, Binding{User: account.User, Operator: account.Operator, Contact: uri, Source: source, Transport: sip.NetworkToLower(req.Transport()),
+			wanted = append(wanted, Binding{User: account.User, Operator: account.Operator, Contact: uri, Source: first.addr, Transport: first.network(), Node: node,
 				Expires: now.Add(min(life, s.cfg.Timers.MaxExpire)).UTC(), CallID: call, CSeq: seq, Agent: printable(header(req, "User-Agent"))})
 		}
 	}
@@ -383,9 +507,7 @@ func (r *registrar) bind(req *sip.Request, account Account, source netip.AddrPor
 			return 503, []string{"Retry-After: 60"}
 		}
 		r.put(b, now)
-		if err := s.cfg.Registrations.Save(b); err != nil {
-			s.log.Error("registration not saved", "error", err)
-		}
+		r.book.note(b, false)
 	}
 	if len(wanted) > 0 {
 		r.tell(account.Operator, "registered")
@@ -447,6 +569,7 @@ func (r *registrar) keep() {
 	var trunks time.Time
 	for {
 		now := time.Now()
+		s.guarded(func() { r.turn(now) })
 		s.guarded(func() { r.pass(now) })
 		if now.After(trunks) {
 			every := s.cfg.Timers.Check
@@ -454,8 +577,9 @@ func (r *registrar) keep() {
 				every = time.Minute
 			}
 			trunks = now.Add(every)
+			s.proxy.sweep(now)
 			for _, tr := range s.trunks {
-				if tr.Outbound.Target != "" {
+				if tr.Outbound.Target != "" && !r.away.Load() {
 					go s.guarded(func() { s.checkTrunk(tr) })
 				}
 			}
@@ -494,8 +618,9 @@ func (r *registrar) pass(now time.Time) {
 	for _, k := range expired {
 		r.remove(k, "expired")
 	}
+	r.probe(now)
 	for _, b := range ask {
-		r.s.check(b.Contact, b.Source.String(), strings.ToUpper(b.Transport), func(status int) { r.checked(b, status) })
+		r.s.check(r.s.context(), r.place(b), func(status int) { r.checked(b, status) })
 	}
 }
 
@@ -509,7 +634,7 @@ func (r *registrar) checked(b Binding, status int) {
 	}
 	cur.waiting = false
 	why := "answers"
-	if status != 0 && status != 408 {
+	if status != 0 && status != 408 && status != 430 {
 		cur.missed, cur.dead = 0, false
 	} else if cur.missed++; cur.missed >= 2 {
 		cur.dead = true

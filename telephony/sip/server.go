@@ -35,6 +35,7 @@ type Server struct {
 	udpAddr   netip.AddrPort // what is listened on
 	tcpAddr   netip.AddrPort
 	registrar *registrar
+	proxy     *proxy
 	trunks    map[string]*trunk
 	orders    *mailbox[func()]
 	ordersEnd chan struct{}
@@ -84,6 +85,11 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	s.registrar = newRegistrar(s)
 	s.guard = &guard{cfg: cfg, challenge: s.registrar.challenge, phone: s.known, sources: map[netip.Addr]*bucket{}}
 	_, _ = rand.Read(s.guard.secret[:])
+	s.proxy = newProxy(s)
+	_, _ = rand.Read(s.proxy.secret[:])
+	if cfg.Elsewhere != nil || len(cfg.Peers) > 0 {
+		s.guard.proxy = s.proxy
+	}
 
 	pc, l, err := open(cfg)
 	if err != nil {
@@ -103,18 +109,22 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s.handlers(srv)
 
+	if l != nil {
+		s.tcpAddr = addrPort(l.Addr())
+	}
 	if pc != nil {
 		s.udp = &packets{PacketConn: pc, guard: s.guard, buf: make([]byte, 65536)}
 		s.udpAddr = addrPort(pc.LocalAddr())
 		s.laddr = sip.Addr{IP: net.IP(s.udpAddr.Addr().AsSlice()), Port: int(s.udpAddr.Port()), Hostname: s.udpAddr.Addr().String()}
-		s.serve("udp", func() error { return srv.ServeUDP(s.udp) })
 	}
+	s.proxy.addresses()
 	if l == nil {
 		l = nowhere{make(chan struct{})}
-	} else {
-		s.tcpAddr = addrPort(l.Addr())
 	}
 	s.tcp = newStreams(l, s.guard, cfg, s.registrar.disconnected)
+	if pc != nil {
+		s.serve("udp", func() error { return srv.ServeUDP(s.udp) })
+	}
 	go s.tcp.run()
 	s.serve("tcp", func() error { return srv.ServeTCP(s.tcp) })
 	if s.udp != nil {
@@ -125,7 +135,27 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s.wg.Add(2)
 	go s.runOrders()
-	s.registrar.load()
+	go s.registrar.book.run()
+	if _, away := s.elsewhere(); away {
+		s.registrar.away.Store(true)
+	} else {
+		// Tables that do not answer must not keep the hotline from starting.
+		read := make(chan struct{})
+		s.wg.Go(func() {
+			var err error
+			s.guarded(func() { err = s.registrar.load(time.Time{}) })
+			close(read)
+			if err != nil {
+				s.guarded(func() { s.registrar.loaded(time.Time{}) })
+			}
+		})
+		t := time.NewTimer(time.Second)
+		select {
+		case <-read:
+		case <-t.C:
+		}
+		t.Stop()
+	}
 	go s.registrar.keep()
 	context.AfterFunc(ctx, func() { _ = s.shut(0) })
 	return s, nil
@@ -306,9 +336,16 @@ func (s *Server) shut(wait time.Duration) error {
 		case <-t.C:
 		}
 		t.Stop()
+		s.registrar.book.flush(wait)
 	}
 	s.closed.Store(true)
 	close(s.quit)
+	late := time.NewTimer(100 * time.Millisecond)
+	select {
+	case <-s.registrar.book.ended:
+	case <-late.C: // it waits for tables that hang; what it writes is of no harm
+	}
+	late.Stop()
 	s.legsDone.Wait()
 	close(s.ordersEnd)
 	// sipgo opens a socket of its own for a message that it is still dealing with when its pool is cleared, and nobody would close that
@@ -340,7 +377,7 @@ func newID() string { return uuid.Must(uuid.NewV7()).String() }
 // known says that an address is that of a phone, of a trunk that we call, or of a peer of a leg.
 func (s *Server) known(a netip.Addr) bool {
 	a = a.Unmap()
-	if s.registrar.from(a) {
+	if s.registrar.from(a) || s.proxy.phone(a) {
 		return true
 	}
 	s.mu.Lock()
@@ -588,6 +625,9 @@ func (s *Server) leave(key string, l *leg) {
 	defer s.mu.Unlock()
 	if s.dialogs[key] == l {
 		delete(s.dialogs, key)
+		if s.guard.proxy != nil {
+			s.proxy.left(key)
+		}
 	}
 }
 
@@ -643,6 +683,10 @@ func (s *Server) onOptions(req *sip.Request, tx sip.ServerTransaction) {
 	}
 	if s.draining.Load() {
 		s.answer(req, tx, 503, "", "Retry-After: 60")
+		return
+	}
+	if owner, away := s.elsewhere(); away && !owner.IsValid() {
+		s.answer(req, tx, 503, "", "Retry-After: 2") // we could not send a call on
 		return
 	}
 	s.answer(req, tx, 200, "", "Allow: "+allowed, "Accept: "+accepted, "Supported: timer")

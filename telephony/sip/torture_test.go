@@ -75,7 +75,7 @@ var torture = []struct {
 	{name: "test", want: "no Via: nothing can be answered"},
 }
 
-func tortureFile(t *testing.T, name string) []byte {
+func tortureFile(t testing.TB, name string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", "torture", name+".dat"))
 	if err != nil {

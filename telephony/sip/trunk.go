@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"context"
 	"net/netip"
 	"sync"
 	"time"
@@ -60,16 +61,16 @@ func (t *trunk) answered(status int) (changed, up bool) {
 }
 
 // check asks a place with OPTIONS whether it is there, and hands the status to done: 0 when nothing came.
-func (s *Server) check(uri, dest, transport string, done func(status int)) {
-	d := dialog{call: ownCall + newID(), ours: sip.GenerateTagN(12), local: "<sip:yingda@" + s.cfg.Domain + ">", remote: "<" + printable(uri) + ">", target: uri,
-		transport: transport, seq: 1}
+func (s *Server) check(ctx context.Context, p place, done func(status int)) {
+	d := dialog{call: ownCall + newID(), ours: sip.GenerateTagN(12), local: "<sip:yingda@" + s.cfg.Domain + ">", remote: "<" + printable(p.uri) + ">", target: p.uri,
+		transport: p.transport, routes: p.routes, seq: 1}
 	req, err := d.request(s, "OPTIONS", 1, "Accept: application/sdp")
 	if err != nil {
 		done(0)
 		return
 	}
-	req.SetDestination(dest)
-	s.send(s.context(), req, checkReplies(done), 0)
+	req.SetDestination(p.dest)
+	s.send(ctx, req, checkReplies(done), 0)
 }
 
 type checkReplies func(status int)
@@ -93,7 +94,8 @@ func (s *Server) checkTrunk(t *trunk) {
 	if t.Outbound.NoCheck || s.cfg.Timers.Check < 0 {
 		return
 	}
-	s.check(uri, t.Outbound.Target, p.transport, func(status int) {
+	p.uri = uri
+	s.check(s.context(), p, func(status int) {
 		if changed, up := t.answered(status); changed && !s.closed.Load() {
 			why := "answers"
 			if !up {

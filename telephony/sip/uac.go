@@ -64,7 +64,7 @@ func (c *calls) dial(l *leg) {
 	var places []place
 	if e.Operator != "" {
 		for _, b := range s.registrar.reachable(e.Operator) {
-			places = append(places, place{uri: b.Contact, to: "sip:" + userEscape(b.User) + "@" + s.cfg.Domain, dest: b.Source.String(), transport: strings.ToUpper(b.Transport), phone: true})
+			places = append(places, s.registrar.place(b))
 		}
 		if len(places) == 0 {
 			fail(480, "unreachable")
@@ -109,6 +109,7 @@ func (c *calls) dial(l *leg) {
 // place is where a phone may be reached.
 type place struct {
 	uri, to, dest, transport string
+	routes                   []string // of the request, when it goes by another node
 	phone                    bool
 	domain                   string
 	user, password           string
@@ -150,7 +151,7 @@ func (c *calls) invite(l *leg, p place, offer []byte) {
 	}
 	t := &try{n: len(c.tries), acks: map[string]*sip.Request{}}
 	t.d = dialog{call: ownCall + newID(), ours: sip.GenerateTagN(12), local: quoteName(name) + from, remote: "<" + printable(p.to) + ">", target: p.uri,
-		seq: 1, transport: p.transport, phone: p.phone, user: p.user, password: p.password}
+		seq: 1, transport: p.transport, routes: p.routes, phone: p.phone, user: p.user, password: p.password}
 	c.tries = append(c.tries, t)
 	if a, err := s.resolve(context.Background(), p.dest); err == nil {
 		t.d.source = a
@@ -262,8 +263,10 @@ func (c *calls) taken(l *leg, t *try, res *sip.Response) {
 	d.remote = bracketed(withoutTag(res.To().Value()))
 	d.target = targetOf(res, d.source.String())
 	d.updates = allows(res, "UPDATE")
-	d.routes = nil
 	rr := headers(res, "Record-Route")
+	if len(rr) > 0 || !d.phone { // a phone that does not keep to it is reached as the INVITE reached it
+		d.routes = nil
+	}
 	for i := len(rr) - 1; i >= 0; i-- {
 		parts := split(rr[i], ',')
 		for k := len(parts) - 1; k >= 0; k-- {
@@ -420,7 +423,7 @@ func whyFailed(status, cause int, rang bool) string {
 		return "declined"
 	case status == 487 || (status == 480 || status == 408) && rang:
 		return "no_answer"
-	case status == 480 || status == 408 || status == 404 || status == 410 || status == 502 || status == 503 || status == 504 || status == 604:
+	case status == 480 || status == 408 || status == 404 || status == 410 || status == 430 || status == 502 || status == 503 || status == 504 || status == 604:
 		return "unreachable"
 	}
 	return "error"

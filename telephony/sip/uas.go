@@ -57,7 +57,8 @@ func (s *Server) onInvite(req *sip.Request, tx sip.ServerTransaction) {
 		s.answer(req, tx, status, "")
 		return
 	}
-	source := addrPortOf(req.Source())
+	first, _ := s.sourceOf(header(req, sentOn), req.Source(), req.Transport())
+	source := first.addr
 	t := s.cfg.trunk(source.Addr())
 	if t == nil {
 		s.answer(req, tx, 403, "") // a phone of ours: what it may call is ordered at the desk
@@ -97,7 +98,7 @@ func (s *Server) onInvite(req *sip.Request, tx sip.ServerTransaction) {
 	}()
 	l.speaksWith(source.Addr())
 	l.d = dialog{call: call, ours: ours, theirs: theirs, local: bracketed(withoutTag(req.To().Value())), remote: bracketed(withoutTag(req.From().Value())),
-		target: targetOf(req, source.String()), seq: 0, seen: req.CSeq().SeqNo, source: source, transport: sip.NetworkToUpper(req.Transport()),
+		target: targetOf(req, source.String()), seq: 0, seen: req.CSeq().SeqNo, source: addrPortOf(req.Source()), transport: sip.NetworkToUpper(req.Transport()),
 		updates: allows(req, "UPDATE"), user: t.Outbound.User, password: t.Outbound.Password}
 	for _, r := range headers(req, "Record-Route") {
 		l.d.routes = append(l.d.routes, split(r, ',')...)
