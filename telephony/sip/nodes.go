@@ -38,8 +38,8 @@ func (r *registrar) probe(now time.Time) {
 			}
 		}
 	}
-	for a := range r.nodes {
-		if !named[a] {
+	for a, n := range r.nodes {
+		if !named[a] && now.Sub(n.heard) > lostNode { // one that was just heard may be about to be named
 			delete(r.nodes, a)
 		}
 	}

@@ -102,7 +102,11 @@ func (r *registrar) load(since time.Time) error {
 	r.mu.Unlock()
 	r.probe(now)
 	for op := range ops {
-		r.tell(op, "registered")
+		why := "registered"
+		if len(r.reachable(op)) == 0 {
+			why = "unregistered" // with the node that had the switchboard
+		}
+		r.tell(op, why)
 	}
 	return nil
 }
