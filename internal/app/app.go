@@ -74,7 +74,6 @@ type App struct {
 	door     *door.Server
 	outbox   *outbox // with Kafka
 	talks    *webchat.Server
-	talkers  *chat.Board
 	http     *http.Server
 	httpAt   net.Addr
 	metrics  *prometheus.Registry
@@ -228,9 +227,8 @@ func (a *App) openPhones(run context.Context) error {
 	noTalks := func() *chat.Board {
 		return chat.New(chat.Config{ID: c.switchboard(), Source: a.Source, Epoch: a.Epoch, NewOffer: func() intake.OfferID { return intake.OfferID(newID()) }})
 	}
-	a.talkers = noTalks()
 	a.desks = newDesks(a)
-	a.loop = loop.New[hallInput, hallEffect](&hall{a.queue, a.board, a.talkers, noTalks}, a.do, loop.Config[hallInput]{Now: a.now, Logger: a.log, Panics: a.onPanic})
+	a.loop = loop.New[hallInput, hallEffect](&hall{a.queue, a.board, noTalks(), noTalks}, a.do, loop.Config[hallInput]{Now: a.now, Logger: a.log, Panics: a.onPanic})
 	loopCtx, stop := context.WithCancel(run)
 	a.stopLoop = stop
 	go func() { defer close(a.loopDone); a.loop.Run(loopCtx) }()
@@ -291,6 +289,9 @@ func (a *App) Yield(elsewhere func() (sip.Elsewhere, bool)) {
 	a.log.Info("new calls go elsewhere from now on", "live", a.Live(context.Background()))
 	a.endJobs()
 	a.loop.Send(leave{})
+	if a.web != nil {
+		a.web.Close() // live pages come back, and are then fetched from there
+	}
 	if a.talks != nil {
 		end, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()

@@ -289,7 +289,7 @@ func (m *Member) handOver(a *App, lease store.Lease) error {
 	m.release(lease)
 	wait, cancel := context.WithTimeout(stop, 3*lookAgain)
 	defer cancel()
-	for sleepFor(wait, 100*time.Millisecond) {
+	for m.others(wait) && sleepFor(wait, 100*time.Millisecond) {
 		have, err := m.db.FindLease(wait, m.leaseName())
 		if err == nil && have.Left > 0 && have.Epoch != lease.Epoch {
 			m.know(have)
@@ -298,6 +298,17 @@ func (m *Member) handOver(a *App, lease store.Lease) error {
 		}
 	}
 	return a.Stop(stop)
+}
+
+// others says whether another machine was heard of a moment ago.
+func (m *Member) others(ctx context.Context) bool {
+	list, err := m.db.Nodes(ctx)
+	for _, n := range list {
+		if n.Folder != m.folder && n.Ago < m.config.Cluster.Lease {
+			return true
+		}
+	}
+	return err != nil && ctx.Err() == nil
 }
 
 func (m *Member) release(l store.Lease) {
