@@ -63,7 +63,7 @@ var may = map[string][]string{
 	"channels/sealed":            {},
 	"channels/webchat":           {"channels", "channels/chat", "channels/picture", "channels/sealed", "intake/stream", "internal/store"},
 	"channels/app":               {"channels", "channels/picture", "channels/sealed", "intake/stream", "internal/store", "internal/users"},
-	"channels/channeltest":       {"channels", "channels/*", "intake/stream"},
+	"channels/channeltest":       {"intake/recovery"},
 	"web":                        {"telephony", "channels", "search", "routing", "internal/users", "web/*"},
 	"web/pages":                  {"telephony", "search", "routing", "internal/users", "web/*"},
 	"web/assets":                 {},
