@@ -1,12 +1,12 @@
 package chat
 
 import (
-	"container/heap"
 	"slices"
 	"time"
 
 	"yingda/intake"
 	"yingda/intake/queue"
+	"yingda/internal/timers"
 )
 
 // Board is the machine. It is owned by one goroutine.
@@ -19,7 +19,7 @@ type Board struct {
 	chats    map[intake.ContactID]*talk
 	arrivals []intake.ContactID // in order; tidied now and then
 	open     int                // that are not over
-	timers   timers
+	timers   timers.Timers[*talk]
 }
 
 // New makes one without lines.
@@ -183,23 +183,21 @@ func (b *Board) do(now time.Time, t *talk, f func()) []Effect {
 		out = append(out, ToQueue{q})
 	}
 	if t.forgotten {
-		b.timers.set(t, time.Time{})
+		b.timers.Set(t, time.Time{})
 		delete(b.chats, t.id)
 		if len(b.arrivals) > 64 && len(b.arrivals) > 2*len(b.chats) {
 			b.arrivals = slices.DeleteFunc(b.arrivals, func(id intake.ContactID) bool { return b.chats[id] == nil })
 		}
 		return append(out, Forget{t.id})
 	}
-	b.timers.set(t, t.deadline())
+	b.timers.Set(t, t.deadline())
 	return out
 }
 
 // Wake does what has become due.
 func (b *Board) Wake(now time.Time) []Effect {
 	var out, ask []Effect
-	for len(b.timers) > 0 && !b.timers[0].at.After(now) {
-		t := b.timers[0]
-		at := t.at
+	b.timers.Wake(now, func(t *talk) {
 		for _, e := range b.do(now, t, t.wake) {
 			if _, q := e.(ToQueue); q {
 				ask = append(ask, e)
@@ -207,20 +205,12 @@ func (b *Board) Wake(now time.Time) []Effect {
 				out = append(out, e)
 			}
 		}
-		if t.slot >= 0 && t.at.Equal(at) { // it asks for the same past moment again: that would be for ever
-			b.timers.set(t, now.Add(time.Millisecond))
-		}
-	}
+	})
 	return append(out, ask...)
 }
 
 // Deadline is when it wants to be woken, zero for never.
-func (b *Board) Deadline() time.Time {
-	if len(b.timers) == 0 {
-		return time.Time{}
-	}
-	return b.timers[0].at
-}
+func (b *Board) Deadline() time.Time { return b.timers.Deadline() }
 
 // Live is the number of conversations that are not over. They need not be waited for when the program ends: see Restore.
 func (b *Board) Live() int { return b.open }
@@ -243,41 +233,4 @@ func (b *Board) Snapshot() Snapshot {
 		}
 	}
 	return s
-}
-
-// timers is a heap of those that want to be woken, the next first.
-type timers []*talk
-
-func (h *timers) set(t *talk, at time.Time) {
-	t.at = at
-	switch {
-	case at.IsZero() && t.slot >= 0:
-		heap.Remove(h, t.slot)
-	case at.IsZero():
-	case t.slot >= 0:
-		heap.Fix(h, t.slot)
-	default:
-		heap.Push(h, t)
-	}
-}
-
-func (h timers) Len() int           { return len(h) }
-func (h timers) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
-func (h timers) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].slot, h[j].slot = i, j
-}
-
-func (h *timers) Push(x any) {
-	t := x.(*talk)
-	t.slot = len(*h)
-	*h = append(*h, t)
-}
-
-func (h *timers) Pop() any {
-	old := *h
-	t := old[len(old)-1]
-	*h = old[:len(old)-1]
-	t.slot = -1
-	return t
 }

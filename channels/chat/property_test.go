@@ -440,8 +440,8 @@ func TestEveryConversationEndsOnce(t *testing.T) {
 		}
 		w.advance(3 * time.Hour)
 		b := w.h.board
-		if b.Live() != 0 || len(b.chats) != 0 || len(b.timers) != 0 || len(w.rings) != 0 {
-			t.Fatalf("left over: %d open, %d kept, %d timers, %d rings", b.Live(), len(b.chats), len(b.timers), len(w.rings))
+		if b.Live() != 0 || len(b.chats) != 0 || b.timers.Len() != 0 || len(w.rings) != 0 {
+			t.Fatalf("left over: %d open, %d kept, %d timers, %d rings", b.Live(), len(b.chats), b.timers.Len(), len(w.rings))
 		}
 		snap := w.h.queue.Snapshot()
 		if len(snap.Waiting) > 0 {

@@ -9,6 +9,7 @@ import (
 	"yingda/intake"
 	"yingda/intake/queue"
 	"yingda/internal/pii"
+	"yingda/internal/timers"
 )
 
 // Reasons beside the outcome, besides intake's.
@@ -57,6 +58,7 @@ func (s Settings) filled() Settings {
 
 // talk is one conversation.
 type talk struct {
+	timers.Timer
 	cfg  *Config
 	set  Settings
 	id   intake.ContactID
@@ -118,9 +120,6 @@ type talk struct {
 	reason    string
 	counted   bool
 	forgotten bool
-
-	at   time.Time // its deadline
-	slot int       // in timers, −1: in none
 }
 
 // asked is an operator who is asked to take it; zero: nobody.
@@ -141,7 +140,7 @@ type pending struct {
 }
 
 func newTalk(cfg *Config, id intake.ContactID, line intake.LineID, s Settings) *talk {
-	return &talk{cfg: cfg, set: s.filled(), id: id, line: line, key: string(id), keys: map[string]int{}, ahead: -1, slot: -1}
+	return &talk{cfg: cfg, set: s.filled(), id: id, line: line, key: string(id), keys: map[string]int{}, ahead: -1}
 }
 
 func (t *talk) begin(now time.Time) {

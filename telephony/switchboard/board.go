@@ -1,13 +1,13 @@
 package switchboard
 
 import (
-	"container/heap"
 	"slices"
 	"strings"
 	"time"
 
 	"yingda/intake"
 	"yingda/intake/queue"
+	"yingda/internal/timers"
 	"yingda/telephony"
 	"yingda/telephony/call"
 )
@@ -26,11 +26,12 @@ type Switchboard struct {
 	recs     map[intake.RecordingID]*live
 	arrivals []intake.ContactID // of live calls, in order; tidied now and then
 	open     int                // calls that are not over and calls back
-	timers   timers
+	timers   timers.Timers[*live]
 }
 
 // live is a call or a call back, with what leads to it.
 type live struct {
+	timers.Timer
 	call *call.Call
 	back *call.Back
 	id   intake.ContactID // of a call
@@ -38,9 +39,7 @@ type live struct {
 	line intake.LineID
 	legs []telephony.LegID
 	recs []intake.RecordingID
-	at   time.Time // its deadline
-	over bool      // counted as over
-	slot int       // in timers, −1: in none
+	over bool // counted as over
 }
 
 func (l *live) step(now time.Time, in telephony.Input) []telephony.Effect {
@@ -167,7 +166,7 @@ func (s *Switchboard) invited(now time.Time, in telephony.Invited) []telephony.E
 		return []telephony.Effect{telephony.Refuse{Leg: in.Leg, Status: 482}}
 	}
 	s.open++
-	l := &live{call: call.New(c), id: in.Contact, line: in.Line, slot: -1}
+	l := &live{call: call.New(c), id: in.Contact, line: in.Line}
 	s.calls[in.Contact] = l
 	s.arrivals = append(s.arrivals, in.Contact)
 	s.own(l, in.Leg)
@@ -205,7 +204,7 @@ func (s *Switchboard) callBack(now time.Time, in telephony.CallBack) []telephony
 	line := s.lines[in.Line]
 	c := call.Config{Settings: line.Settings, Switchboard: s.cfg.ID, Source: s.cfg.Source, Epoch: s.cfg.Epoch, NewLeg: s.cfg.NewLeg, NewRecording: s.cfg.NewRecording}
 	s.open++
-	l := &live{back: call.NewBack(c), try: in.Attempt, line: in.Line, slot: -1}
+	l := &live{back: call.NewBack(c), try: in.Attempt, line: in.Line}
 	s.backs[in.Attempt] = l
 	return s.to(now, l, in)
 }
@@ -304,7 +303,7 @@ func (s *Switchboard) tidy(now time.Time, l *live, effects []telephony.Effect) [
 	if l.done() {
 		s.forget(l)
 	} else {
-		s.timers.set(l, l.deadline())
+		s.timers.Set(l, l.deadline())
 	}
 	return append(out, ask...) // the queue last, see queueLast
 }
@@ -335,7 +334,7 @@ func (s *Switchboard) forQueue(l *live, e telephony.Effect) queue.Input {
 }
 
 func (s *Switchboard) forget(l *live) {
-	s.timers.set(l, time.Time{})
+	s.timers.Set(l, time.Time{})
 	for _, leg := range l.legs {
 		delete(s.legs, leg)
 	}
@@ -355,24 +354,14 @@ func (s *Switchboard) forget(l *live) {
 // Wake does what has become due.
 func (s *Switchboard) Wake(now time.Time) []telephony.Effect {
 	var out []telephony.Effect
-	for len(s.timers) > 0 && !s.timers[0].at.After(now) {
-		l := s.timers[0]
-		at := l.at
+	s.timers.Wake(now, func(l *live) {
 		out = append(out, s.tidy(now, l, s.guard(now, l, func() []telephony.Effect { return l.wake(now) }))...)
-		if l.slot >= 0 && l.at.Equal(at) { // it asks for the same past moment again: that would be for ever
-			s.timers.set(l, now.Add(time.Millisecond))
-		}
-	}
+	})
 	return queueLast(out)
 }
 
 // Deadline is when it wants to be woken, zero for never.
-func (s *Switchboard) Deadline() time.Time {
-	if len(s.timers) == 0 {
-		return time.Time{}
-	}
-	return s.timers[0].at
-}
+func (s *Switchboard) Deadline() time.Time { return s.timers.Deadline() }
 
 // Live is the number of calls and calls back under way, those that only wait for the end of a recording included: when draining, the program
 // may end when it is 0.
@@ -447,41 +436,4 @@ func (s *Switchboard) Interrupted(now time.Time, open []Open) []intake.Event {
 		list = append(list, intake.Event{Source: s.cfg.Source, Subject: o.Contact.Subject(), Sequence: o.Last.Next(s.cfg.Epoch), Time: intake.Millis(now), PartitionKey: o.PartitionKey, Data: e})
 	}
 	return list
-}
-
-// timers is a heap of those that want to be woken, the next first.
-type timers []*live
-
-func (t *timers) set(l *live, at time.Time) {
-	l.at = at
-	switch {
-	case at.IsZero() && l.slot >= 0:
-		heap.Remove(t, l.slot)
-	case at.IsZero():
-	case l.slot >= 0:
-		heap.Fix(t, l.slot)
-	default:
-		heap.Push(t, l)
-	}
-}
-
-func (t timers) Len() int           { return len(t) }
-func (t timers) Less(i, j int) bool { return t[i].at.Before(t[j].at) }
-func (t timers) Swap(i, j int) {
-	t[i], t[j] = t[j], t[i]
-	t[i].slot, t[j].slot = i, j
-}
-
-func (t *timers) Push(x any) {
-	l := x.(*live)
-	l.slot = len(*t)
-	*t = append(*t, l)
-}
-
-func (t *timers) Pop() any {
-	old := *t
-	l := old[len(old)-1]
-	*t = old[:len(old)-1]
-	l.slot = -1
-	return l
 }

@@ -383,8 +383,8 @@ func TestEveryContactEndsOnceAndNoLegIsLeft(t *testing.T) {
 			}
 		}
 		b := h.board
-		if b.Live() != 0 || b.open != 0 || len(b.legs) != 0 || len(b.recs) != 0 || len(b.timers) != 0 {
-			t.Fatalf("left over: %d live, %d open, %d legs, %d recordings, %d timers", b.Live(), b.open, len(b.legs), len(b.recs), len(b.timers))
+		if b.Live() != 0 || b.open != 0 || len(b.legs) != 0 || len(b.recs) != 0 || b.timers.Len() != 0 {
+			t.Fatalf("left over: %d live, %d open, %d legs, %d recordings, %d timers", b.Live(), b.open, len(b.legs), len(b.recs), b.timers.Len())
 		}
 		snap := h.queue.Snapshot()
 		if len(snap.Waiting) > 0 {
