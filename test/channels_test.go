@@ -9,10 +9,7 @@ import (
 	"fmt"
 	"image"
 	pngenc "image/png"
-	"io"
 	"net/http"
-	"net/http/cookiejar"
-	"net/url"
 	"regexp"
 	"strings"
 	"sync"
@@ -27,6 +24,7 @@ import (
 
 	"yingda/channels/webchat"
 	"yingda/internal/app"
+	"yingda/internal/demo"
 	"yingda/internal/users"
 )
 
@@ -344,31 +342,9 @@ func (k *talker) ticked(key string) bool {
 // signedIn is a client with the session of somebody who works here.
 func signedIn(t *testing.T, base, login, password string) *http.Client {
 	t.Helper()
-	jar, err := cookiejar.New(nil)
+	c, err := demo.SignIn(t.Context(), base, login, password)
 	if err != nil {
 		t.Fatal(err)
-	}
-	c := &http.Client{Jar: jar}
-	res, err := c.Get(base + "/sign-in")
-	if err != nil {
-		t.Fatal(err)
-	}
-	page, err := io.ReadAll(res.Body)
-	_ = res.Body.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := regexp.MustCompile(`name="csrf" value="([^"]+)"`).FindSubmatch(page)
-	if m == nil {
-		t.Fatal("the page for signing in has no token")
-	}
-	res, err = c.PostForm(base+"/sign-in", url.Values{"csrf": {string(m[1])}, "login": {login}, "password": {password}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = res.Body.Close()
-	if res.Request.URL.Path == "/sign-in" {
-		t.Fatal("could not sign in")
 	}
 	return c
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"net/url"
 	"regexp"
 	"strings"
@@ -42,12 +41,9 @@ func (s *server) open(ctx context.Context) (*office, error) {
 			return nil, err
 		}
 	}
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		return nil, err
-	}
-	o.client = &http.Client{Jar: jar}
-	return o, o.signIn()
+	client, err := demo.SignIn(ctx, "http://"+s.http, "zhoumin", demo.Password)
+	o.client = client
+	return o, err
 }
 
 func (o *office) close() {
@@ -58,28 +54,6 @@ func (o *office) close() {
 
 // openNow is how many contacts are open, on the wallboard.
 var openNow = regexp.MustCompile(`class="k-open">[^<]*<a [^>]*>(\d+)</a>`)
-
-var token = regexp.MustCompile(`name="csrf" value="([^"]+)"`)
-
-func (o *office) signIn() error {
-	page, err := o.get("/sign-in")
-	if err != nil {
-		return err
-	}
-	m := token.FindStringSubmatch(page)
-	if m == nil {
-		return errors.New("the page for signing in has no token")
-	}
-	r, err := o.client.PostForm("http://"+o.http+"/sign-in", url.Values{"csrf": {m[1]}, "login": {"zhoumin"}, "password": {demo.Password}})
-	if err != nil {
-		return err
-	}
-	_ = r.Body.Close()
-	if strings.HasPrefix(r.Request.URL.Path, "/sign-in") {
-		return errors.New("could not sign in")
-	}
-	return nil
-}
 
 func (o *office) get(path string) (string, error) {
 	r, err := o.client.Get("http://" + o.http + path)
