@@ -77,9 +77,8 @@ func (v residentsView) Front(ctx context.Context) (web.Front, error) {
 	if u := v.Config.Public.Urgent; u != "" {
 		f.Urgent = web.Said{ZH: u, EN: urgentInEnglish(u)}
 	}
-	p, err := v.cases.Propose(ctx, casebook.OpenCase{Source: intake.FromSubmission, Channel: intake.App, Line: l.ID})
-	if err == nil && p.Decision.Opens {
-		f.ReadBy = p.Decision.Deadline
+	if _, d := v.cases.Decide(casebook.OpenCase{Source: intake.FromSubmission, Channel: intake.App, Line: l.ID}); d.Opens {
+		f.ReadBy = d.Deadline
 	}
 	for _, o := range *v.lines.Load() {
 		if o.ID != l.ID && !o.Retired && o.Number != "" {
@@ -240,9 +239,8 @@ func (v residentsView) Write(ctx context.Context, l web.Letter) (web.Receipt, er
 	if r.Drawn {
 		out.Code = r.Code
 	}
-	p, err := v.cases.Propose(ctx, casebook.OpenCase{Source: intake.FromSubmission, Channel: intake.App, Line: l.Line, Words: l.Text, Address: l.Place})
-	if err == nil && p.Decision.Opens {
-		out.By = p.Decision.Deadline
+	if _, d := v.cases.Decide(casebook.OpenCase{Source: intake.FromSubmission, Channel: intake.App, Line: l.Line, Words: l.Text, Address: l.Place}); d.Opens {
+		out.By = d.Deadline
 	}
 	return out, nil
 }

@@ -29,7 +29,7 @@ const (
 
 // Similar proposes cases that may be about the same matter, the most alike first. It merges nothing: a person attaches.
 func (b *Book) Similar(ctx context.Context, o OpenCase) ([]Alike, error) {
-	found, decision := b.decide(o)
+	found, decision := b.Decide(o)
 	if o.Grid != "" {
 		found.Grid = o.Grid
 	}

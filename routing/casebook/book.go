@@ -55,16 +55,16 @@ func (b *Book) now() time.Time { return intake.Millis(b.config.Now()) }
 
 // Propose says where a case would go, for the form while it is filled in.
 func (b *Book) Propose(ctx context.Context, o OpenCase) (Proposal, error) {
-	found, decision := b.decide(o)
+	found, decision := b.Decide(o)
 	p := Proposal{Found: found, Decision: decision}
 	var err error
 	p.Similar, err = b.Similar(ctx, o)
 	return p, err
 }
 
-// decide asks the registry where it is and the rules who has it. A grid that a person chose is what the rules go by; what
+// Decide asks the registry where it is and the rules who has it, and reads no table. A grid that a person chose is what the rules go by; what
 // was found stays in Found, so that overruling it is seen.
-func (b *Book) decide(o OpenCase) (routing.Found, routing.Decision) {
+func (b *Book) Decide(o OpenCase) (routing.Found, routing.Decision) {
 	r := b.Registry()
 	found := r.Find(routing.Asked{Place: o.Place, Address: o.Address, Home: o.Home})
 	at := found
@@ -117,7 +117,7 @@ func (b *Book) open(ctx context.Context, tx *store.Tx, o OpenCase) (routing.Case
 		}
 	}
 	now := b.now()
-	found, decision := b.decide(o)
+	found, decision := b.Decide(o)
 	if nobody := found.Grid == "" && o.Grid == "" && decision.Grid == "" && decision.Department == "" && (o.Department == "" || o.Department == routing.NoDepartment); nobody &&
 		o.Next == routing.NextDispatch && (o.Source == intake.FromVisit || o.Source == intake.FromSubmission) {
 		o.Next = routing.NextWait // nobody filled in a form that could be refused: a dispatcher finds out where it is

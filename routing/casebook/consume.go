@@ -118,7 +118,7 @@ func (b *Book) ended(ctx context.Context, tx *store.Tx, e intake.Event, d *intak
 	source, _ := submitted(s.Channel)
 	o := OpenCase{Key: "contact/" + e.Subject.ID(), Source: source, Contacts: []intake.ContactID{e.Contact()}, Caller: s.Caller, Partition: s.Partition, Channel: s.Channel, Line: s.Line, Category: s.Category,
 		Words: p.Text, Place: p.Place, Address: p.Address, Home: b.home(s.Caller), Older: b.older(s.Caller), Name: p.Name, Number: p.Number, Next: routing.NextDispatch}
-	if _, decision := b.decide(o); !decision.Opens {
+	if _, decision := b.Decide(o); !decision.Opens {
 		return nil
 	}
 	return b.automatic(ctx, tx, o)
