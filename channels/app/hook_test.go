@@ -155,9 +155,7 @@ func TestWebhooks(t *testing.T) {
 		defer r.mu.Unlock()
 		return slices.Compact(slices.Clone(r.ids))
 	}
-	for tries := 0; len(different()) < 3 && tries < 2000; tries++ {
-		time.Sleep(10 * time.Millisecond)
-	}
+	o.until(func() bool { return len(different()) >= 3 })
 	if ids := different(); len(ids) != 3 || ids[0] == ids[2] {
 		t.Errorf("ids %v", ids)
 	}
