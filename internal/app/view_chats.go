@@ -105,7 +105,7 @@ func (v chatsView) Mine(ctx context.Context, who web.Viewer) ([]web.ChatRow, err
 	staff := staffOf(who.ID, who.Role)
 	var list []web.ChatRow
 	for _, o := range v.talks.Offers(staff) {
-		row := v.chatRow(ctx, staff, o)
+		row := v.listed(ctx, staff, o)
 		row.State = "offered"
 		if o.Until != nil {
 			row.Until = *o.Until
@@ -113,13 +113,36 @@ func (v chatsView) Mine(ctx context.Context, who web.Viewer) ([]web.ChatRow, err
 		list = append(list, row)
 	}
 	for _, o := range v.talks.Mine(staff) {
-		list = append(list, v.chatRow(ctx, staff, o))
+		list = append(list, v.listed(ctx, staff, o))
 	}
 	return list, nil
 }
 
-// chatRow is a conversation as the list shows it, with its last words.
-func (v chatsView) chatRow(ctx context.Context, staff webchat.Staff, o webchat.Out) web.ChatRow {
+// listed is a conversation as the list shows it, with its last words.
+func (v chatsView) listed(ctx context.Context, staff webchat.Staff, o webchat.Out) web.ChatRow {
+	row := v.chatRow(ctx, o)
+	if s := o.State; s != nil && s.Messages > 0 {
+		if p, err := v.talks.Read(ctx, staff, o.Contact, s.Messages-1); err == nil {
+			row.Last = lastWords(p.Messages)
+		}
+	}
+	return row
+}
+
+// lastWords are those of the last message, or the name of its file.
+func lastWords(list []webchat.Message) pii.Text {
+	if len(list) == 0 {
+		return pii.Text{}
+	}
+	m := list[len(list)-1]
+	if m.Text == "" && len(m.Files) > 0 {
+		m.Text = m.Files[0].Name
+	}
+	return pii.NewText(m.Text)
+}
+
+// chatRow is how a conversation stands, without its words.
+func (v chatsView) chatRow(ctx context.Context, o webchat.Out) web.ChatRow {
 	id := intake.ContactID(o.Contact)
 	row := web.ChatRow{Contact: id, State: "open", Person: v.chatPerson(ctx, id, o.State)}
 	s := o.State
@@ -132,15 +155,6 @@ func (v chatsView) chatRow(ctx context.Context, staff webchat.Staff, o webchat.O
 	}
 	if !s.Present {
 		row.State = "left"
-	}
-	if s.Messages > 0 {
-		if p, err := v.talks.Read(ctx, staff, o.Contact, s.Messages-1); err == nil && len(p.Messages) > 0 {
-			m := p.Messages[len(p.Messages)-1]
-			if m.Text == "" && len(m.Files) > 0 {
-				m.Text = m.Files[0].Name
-			}
-			row.Last = pii.NewText(m.Text)
-		}
 	}
 	row.Unread = o.Unread
 	return row
@@ -171,7 +185,8 @@ func (v chatsView) One(ctx context.Context, who web.Viewer, id intake.ContactID)
 			stand.Seen, stand.Read, stand.Unread = o.Seen, o.Read, o.Unread
 		}
 	}
-	out := web.ChatPage{ChatRow: v.chatRow(ctx, staff, stand), Number: p.State.Number != "", SeenUpTo: uint64(max(stand.Seen, 0))}
+	out := web.ChatPage{ChatRow: v.chatRow(ctx, stand), Number: p.State.Number != "", SeenUpTo: uint64(max(stand.Seen, 0))}
+	out.Last = lastWords(p.Messages)
 	for _, o := range v.talks.Offers(staff) {
 		if o.Contact == string(id) {
 			out.State = "offered"
