@@ -69,6 +69,7 @@ var may = map[string][]string{
 	"web/assets":                 {},
 	"web/words":                  {},
 	"internal/pii":               {},
+	"internal/browsertest":       {},
 	"internal/loop":              {},
 	"internal/timers":            {},
 	"internal/store":             {"intake/stream"},

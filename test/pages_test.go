@@ -11,6 +11,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"yingda/internal/app"
+	"yingda/internal/browsertest"
 	"yingda/internal/users"
 	"yingda/telephony/phonetest"
 )
@@ -23,14 +24,7 @@ type browser struct {
 
 func (h *hotline) browser() *browser {
 	h.t.Helper()
-	alloc, cancel := chromedp.NewExecAllocator(h.t.Context(), chromedp.ExecPath(program(h.t, "chromium")), chromedp.UserDataDir(h.t.TempDir()), chromedp.Headless, chromedp.NoSandbox,
-		chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck, chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
-		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true), chromedp.Flag("disable-dev-shm-usage", true), chromedp.WSURLReadTimeout(60*time.Second))
-	ctx, cancel2 := chromedp.NewContext(alloc)
-	h.t.Cleanup(func() { _ = chromedp.Cancel(ctx); cancel2(); cancel() })
-	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil {
-		h.t.Fatalf("chromium does not start: %v", err)
-	}
+	ctx := browsertest.Start(h.t)
 	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1440, 1000)); err != nil {
 		h.t.Fatal(err)
 	}
@@ -54,18 +48,7 @@ func (b *browser) open(path string) {
 // sees waits until the page holds the words (a JavaScript expression is true).
 func (b *browser) sees(js string, within time.Duration) {
 	b.t.Helper()
-	deadline := time.Now().Add(within)
-	for {
-		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("Boolean("+js+")"))
-		if err == nil && ok {
-			return
-		}
-		if time.Now().After(deadline) {
-			text, _ := chromedp.Run(b.ctx, chromedp.Evaluate[string]("location.href + '\\n' + document.body.innerText"))
-			b.t.Fatalf("never true: %s (%v)\n%s", js, err, text)
-		}
-		pause(50 * time.Millisecond)
-	}
+	browsertest.Until(b.ctx, b.t, js, within)
 }
 
 // picture is kept when YINGDA_SHOTS names a folder.

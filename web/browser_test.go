@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 
+	"yingda/internal/browsertest"
 	"yingda/internal/users"
 )
 
@@ -35,29 +35,10 @@ type chrome struct {
 // keep the pictures.
 func (h *house) chromium() *chrome {
 	h.Helper()
-	path := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
-		if p, err := exec.LookPath(name); err == nil {
-			path = p
-			break
-		}
-	}
-	if path == "" {
-		h.Fatal("the tests of the pages need a browser: there is no chromium in PATH. On Debian: apt-get install chromium fonts-noto-cjk")
-	}
-	dir := h.TempDir()
-	alloc, cancel := chromedp.NewExecAllocator(h.Context(), chromedp.ExecPath(path), chromedp.UserDataDir(dir), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck, chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
-		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true), chromedp.Flag("disable-dev-shm-usage", true),
-		chromedp.Flag("hide-scrollbars", true), chromedp.Flag("force-device-scale-factor", "1"), chromedp.Flag("autoplay-policy", "no-user-gesture-required"), chromedp.WSURLReadTimeout(60*time.Second))
-	ctx, cancel2 := chromedp.NewContext(alloc)
+	ctx := browsertest.Start(h, chromedp.Flag("hide-scrollbars", true), chromedp.Flag("force-device-scale-factor", "1"), chromedp.Flag("autoplay-policy", "no-user-gesture-required"))
 	c := &chrome{house: h, ctx: ctx, shots: os.Getenv("YINGDA_SHOTS"), expect: []string{"/desk/chat/ws"}} // the chat is not served here: the desk must do without
 	if c.shots == "" {
 		c.shots = h.TempDir()
-	}
-	h.Cleanup(func() { _ = chromedp.Cancel(ctx); cancel2(); cancel() })
-	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil { // starts it, without a limit of time on its life
-		h.Fatalf("%s does not start: %v", path, err)
 	}
 	messages := chromedp.Console(ctx)
 	go func() {
@@ -138,22 +119,7 @@ func (c *chrome) open(path string) {
 // until waits for an expression to be true in the page, be it after a navigation.
 func (c *chrome) until(js string) {
 	c.Helper()
-	ctx, cancel := context.WithTimeout(c.ctx, 20*time.Second)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("Boolean("+js+")"))
-		if err == nil && ok {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			body, _ := chromedp.Run(c.ctx, chromedp.Evaluate[string]("location.href + document.body.innerText"))
-			c.Fatalf("never true: %s (%v)\n%s", js, err, body)
-		}
-	}
+	browsertest.Until(c.ctx, c, js, 20*time.Second)
 }
 
 func (c *chrome) eval(js string) string {
