@@ -20,7 +20,7 @@ type registrations struct{ db *store.DB }
 func (r registrations) Load() ([]sip.Binding, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	rows, err := r.db.Query(ctx, "SELECT sip_user, contact, operator, source, transport, expires, call_id, cseq, agent FROM registrations")
+	rows, err := r.db.Query(ctx, "SELECT sip_user, contact, operator, source, transport, expires, call_id, cseq, agent, node FROM registrations")
 	if err != nil {
 		return nil, err
 	}
@@ -28,13 +28,18 @@ func (r registrations) Load() ([]sip.Binding, error) {
 	var list []sip.Binding
 	for rows.Next() {
 		var b sip.Binding
-		var source string
+		var source, node string
 		var expires, cseq int64
-		if err := rows.Scan(&b.User, &b.Contact, &b.Operator, &source, &b.Transport, &expires, &b.CallID, &cseq, &b.Agent); err != nil {
+		if err := rows.Scan(&b.User, &b.Contact, &b.Operator, &source, &b.Transport, &expires, &b.CallID, &cseq, &b.Agent, &node); err != nil {
 			return nil, err
 		}
 		if b.Source, err = netip.ParseAddrPort(source); err != nil {
 			return nil, fmt.Errorf("registration of %s: %w", b.User, err)
+		}
+		if node != "" {
+			if b.Node, err = netip.ParseAddrPort(node); err != nil {
+				return nil, fmt.Errorf("registration of %s: %w", b.User, err)
+			}
 		}
 		b.Expires, b.CSeq = store.Time(expires), uint32(cseq)
 		list = append(list, b)
@@ -43,10 +48,15 @@ func (r registrations) Load() ([]sip.Binding, error) {
 }
 
 func (r registrations) Save(b sip.Binding) error {
-	return r.tx(`INSERT INTO registrations (sip_user, contact, operator, source, transport, expires, call_id, cseq, agent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+	node := ""
+	if b.Node.IsValid() {
+		node = b.Node.String()
+	}
+	return r.tx(`INSERT INTO registrations (sip_user, contact, operator, source, transport, expires, call_id, cseq, agent, node) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (sip_user, contact) DO UPDATE SET operator = excluded.operator, source = excluded.source, transport = excluded.transport,
-		expires = excluded.expires, call_id = excluded.call_id, cseq = excluded.cseq, agent = excluded.agent`,
-		b.User, b.Contact, string(b.Operator), b.Source.String(), b.Transport, store.Millis(b.Expires), b.CallID, int64(b.CSeq), b.Agent)
+		expires = excluded.expires, call_id = excluded.call_id, cseq = excluded.cseq, agent = excluded.agent, node = excluded.node
+		WHERE excluded.expires >= registrations.expires OR excluded.call_id = registrations.call_id`, // a machine that comes late must not undo what another wrote
+		b.User, b.Contact, string(b.Operator), b.Source.String(), b.Transport, store.Millis(b.Expires), b.CallID, int64(b.CSeq), b.Agent, node)
 }
 
 func (r registrations) Delete(b sip.Binding) error {

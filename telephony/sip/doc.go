@@ -14,10 +14,11 @@
 //
 //	conn.go           the sockets, wrapped: every byte passes the guard before sipgo sees it, every byte that leaves passes the wrapper
 //	guard.go shape.go the ingress guard: who may speak, how much, and is it a SIP message at all; puts what it lets through into one plain form
+//	forward.go onward.go   the proxy: what another node has to decide goes on to it, beside sipgo and without state (docs/decisions/0008)
 //	(sipgo)           parsing, transport, transactions
 //	server.go         finds the owner of a message, holds what came before its dialog
 //	leg.go uas.go uac.go indialog.go session.go   our dialog layer
-//	registrar.go digest.go qualify.go             phones
+//	registrar.go digest.go book.go nodes.go       phones, and by which node they are reached
 //	sdp.go            offers and answers
 //	orders.go         drives the media plane
 //
@@ -28,7 +29,11 @@
 //	sip.leg             one for each leg: owns the leg's state and its timers, takes orders and messages from its mailbox; ends with the leg
 //	sip.pump            one for each request we send: reads its responses into the leg's mailbox; ends with the transaction
 //	sip.orders          one: carries out what is ordered of the media plane, in the order given
-//	sip.keeper          one: ends registrations that have run out, asks phones and trunks whether they are there (OPTIONS)
+//	sip.keeper          one: ends registrations that have run out, asks phones, trunks and nodes whether they are there (OPTIONS)
+//	sip.bookkeeper      one: writes registrations into the tables, until they take it; ends with Close
+//	sip.loader          reads the registrations, at the start and when the switchboard has come; ends when they are read
+//	sip.onward          one for each TCP connection over which something was passed on: writes it; ends with the connection
+//	sip.again           one for each request that came by TCP and is passed on by UDP: repeats it until something comes back
 //
 // What it does not do: it decides nothing about a call, knows no queue, touches no packet of audio, offers no WebSocket (browsers
 // signal elsewhere), never follows a redirection (3xx) or a REFER, and calls no number that was not ordered by Dial.

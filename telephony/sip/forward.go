@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"crypto/rand"
 	"net"
 	"net/netip"
 	"strconv"
@@ -133,8 +134,14 @@ const (
 // remembered is how long a way is known: longer than a phone rings (RFC 3261 timer C).
 const remembered = 5 * time.Minute
 
+// wayBack is the secret of our branches. It is the process's, so that an answer finds its way though the server has been replaced by another one.
+var wayBack = sync.OnceValue(func() (secret [32]byte) {
+	_, _ = rand.Read(secret[:])
+	return secret
+})
+
 func newProxy(s *Server) *proxy {
-	return &proxy{s: s, us: map[netip.Addr]bool{}, passed: map[string]*passing{}, over: map[string]time.Time{}, phones: map[netip.Addr]time.Time{},
+	return &proxy{s: s, secret: wayBack(), us: map[netip.Addr]bool{}, passed: map[string]*passing{}, over: map[string]time.Time{}, phones: map[netip.Addr]time.Time{},
 		answer: map[string]chan struct{}{}}
 }
 

@@ -1,6 +1,7 @@
 package sip
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"net"
@@ -263,5 +264,63 @@ func BenchmarkForward(b *testing.B) {
 	for b.Loop() {
 		n++
 		s.guard.look(c.invite(fmt.Sprint(n)).Bytes(), from, false)
+	}
+}
+
+// A second server on copies of the first one's sockets: a call that arrives between the two is not lost, it waits in the kernel.
+func TestHandedSockets(t *testing.T) {
+	pc, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	uf, err := pc.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer uf.Close()
+	lf, err := l.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lf.Close()
+	first := newEdge(t, func(c *Config) {
+		c.PacketConn, c.Listener = pc, l
+		c.Elsewhere = func() (Elsewhere, bool) { return Elsewhere{}, true }
+	})
+	trunk := phone(t, first, nil)
+	c := call(t, trunk, "12345")
+	wait(t, c.Ended(), "the refusal")
+	if c.Status() != 503 {
+		t.Fatal(c.Status())
+	}
+	_ = first.Close()
+	waiting := call(t, trunk, "12345")
+	waitingTCP, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waitingTCP.Close()
+	_, _ = waitingTCP.Write(healthCheck("127.0.0.1:5060", 1))
+	second := newEdge(t, func(c *Config) {
+		if c.PacketConn, err = net.FilePacketConn(uf); err != nil {
+			t.Fatal(err)
+		}
+		if c.Listener, err = net.FileListener(lf); err != nil {
+			t.Fatal(err)
+		}
+	})
+	in := want[telephony.Invited](second)
+	second.Do(telephony.Accept{Leg: in.Leg})
+	wait(t, waiting.Answered(), "the answer")
+	want[telephony.Accepted](second)
+	waiting.Hangup()
+	want[telephony.Ended](second)
+	_ = waitingTCP.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if m, err := next(bufio.NewReader(waitingTCP)); err != nil || m.Status() != 200 {
+		t.Fatal(m, err)
 	}
 }

@@ -86,7 +86,6 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	s.guard = &guard{cfg: cfg, challenge: s.registrar.challenge, phone: s.known, sources: map[netip.Addr]*bucket{}}
 	_, _ = rand.Read(s.guard.secret[:])
 	s.proxy = newProxy(s)
-	_, _ = rand.Read(s.proxy.secret[:])
 	if cfg.Elsewhere != nil || len(cfg.Peers) > 0 {
 		s.guard.proxy = s.proxy
 	}

@@ -1,0 +1,3 @@
+-- +goose Up
+-- by which machine a phone is reached, host:port; empty: not known.
+ALTER TABLE registrations ADD COLUMN node TEXT NOT NULL DEFAULT '';
