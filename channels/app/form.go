@@ -12,7 +12,14 @@ import (
 	"unicode/utf8"
 
 	"yingda/intake"
+	"yingda/internal/gcj02"
 	"yingda/internal/pii"
+)
+
+// Datums that a position may come in. What we keep is WGS-84.
+const (
+	WGS84 = "WGS-84"
+	GCJ02 = "GCJ-02"
 )
 
 // How large a request may be.
@@ -69,7 +76,7 @@ func (f *form) submission() (Submission, []Field) {
 	case "", "WGS84", "CGCS2000":
 	case "GCJ02":
 		if sub.Place != nil {
-			p := FromGCJ(*sub.Place)
+			p := gcj02.From(*sub.Place)
 			sub.Place = &p
 		}
 	default:

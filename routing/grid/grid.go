@@ -10,7 +10,7 @@
 // lowest code wins, and the answer says so.
 //
 // What it does not do: it reads no file by itself (bytes are handed in), it knows no rule, and it draws no map. Coordinates
-// are WGS-84 degrees; FromGCJ02 converts those of Chinese map services.
+// are WGS-84 degrees; those of Chinese map services are converted when they come (internal/gcj02).
 package grid
 
 import (

@@ -226,24 +226,6 @@ func TestHomeAndPlaceTogether(t *testing.T) {
 	test(routing.Asked{Home: "99"}, "", routing.Nowhere, "没有说在哪里", 0)
 }
 
-func TestGCJ02(t *testing.T) {
-	// Shifts of some hundred meters, and the way back.
-	rapid.Check(t, func(t *rapid.T) {
-		w := intake.Place{Lat: rapid.Float64Range(18, 53).Draw(t, "lat"), Lon: rapid.Float64Range(74, 134).Draw(t, "lon")}
-		g := grid.ToGCJ02(w)
-		if d := grid.Distance(w, g); d < 10 || d > 1500 {
-			t.Fatalf("%v is shifted by %.0f m", w, d)
-		}
-		if back := grid.FromGCJ02(g); grid.Distance(back, w) > 0.01 {
-			t.Fatalf("%v comes back as %v", w, back)
-		}
-	})
-	paris := intake.Place{Lat: 48.85, Lon: 2.35}
-	if grid.FromGCJ02(paris) != paris {
-		t.Fatal("shifted outside of China")
-	}
-}
-
 func TestGBK(t *testing.T) {
 	for _, bom := range []bool{false, true} {
 		files := griddemo.Files()

@@ -12,6 +12,7 @@ import (
 	"github.com/tidwall/rtree"
 
 	"yingda/intake"
+	"yingda/internal/gcj02"
 	"yingda/internal/pii"
 	"yingda/routing"
 )
@@ -277,7 +278,7 @@ func (im *importer) shape(f feature) {
 		for _, poly := range mp {
 			for _, ring := range poly {
 				for i, p := range ring {
-					w := FromGCJ02(intake.Place{Lon: p[0], Lat: p[1]})
+					w := gcj02.From(intake.Place{Lon: p[0], Lat: p[1]})
 					ring[i] = orb.Point{w.Lon, w.Lat}
 				}
 			}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"yingda/intake"
+	"yingda/internal/gcj02"
 	"yingda/routing"
 	"yingda/routing/grid"
 	"yingda/routing/grid/griddemo"
@@ -174,7 +175,7 @@ func TestImportFromGCJ02(t *testing.T) {
 	if d := grid.Distance(a, b); d < 100 || d > 1000 {
 		t.Fatalf("shifted by %.0f m", d)
 	}
-	if d := grid.Distance(grid.FromGCJ02(a), b); d > 1 {
+	if d := grid.Distance(gcj02.From(a), b); d > 1 {
 		t.Fatalf("%.2f m off", d)
 	}
 }

@@ -1,4 +1,8 @@
-package app
+// Package gcj02 moves points between WGS-84, which is what we keep, and GCJ-02, in which Chinese maps and phones give positions. GCJ-02 lies some
+// hundred metres beside WGS-84 by a formula that is known and was never published as a standard (CGCS2000 differs from WGS-84 by centimetres).
+//
+// It cannot tell which of the two a point is in: whoever hands one in says so.
+package gcj02
 
 import (
 	"math"
@@ -6,22 +10,13 @@ import (
 	"yingda/intake"
 )
 
-// Chinese maps and phones give positions in GCJ-02, which lies some hundred metres beside WGS-84 by a formula that is known and was never
-// published as a standard. What we keep is WGS-84 (CGCS2000 differs from it by centimetres).
-
-// Datums that a position may come in.
-const (
-	WGS84 = "WGS-84"
-	GCJ02 = "GCJ-02"
-)
-
 const (
 	krasovskyA  = 6378245.0              // m, the ellipsoid in the formula
 	krasovskyEE = 0.00669342162296594323 // its eccentricity squared
 )
 
-// ToGCJ moves a point in WGS-84 to GCJ-02. Outside of China both are the same.
-func ToGCJ(p intake.Place) intake.Place {
+// To moves a point in WGS-84 to GCJ-02. Outside of China both are the same.
+func To(p intake.Place) intake.Place {
 	if outside(p) {
 		return p
 	}
@@ -40,15 +35,15 @@ func ToGCJ(p intake.Place) intake.Place {
 	}
 }
 
-// FromGCJ is the way back. There is no formula for it; we step towards the point that ToGCJ moves to p, until it is within a tenth
+// FromGCJ is the way back. There is no formula for it; we step towards the point that To moves to p, until it is within a tenth
 // of a millimetre. Beside the edge of the box in which the formula holds there may be none: then the nearest found is given.
-func FromGCJ(p intake.Place) intake.Place {
+func From(p intake.Place) intake.Place {
 	if outside(p) {
 		return p
 	}
 	q := p
 	for range 30 {
-		there := ToGCJ(q)
+		there := To(q)
 		dLat, dLon := there.Lat-p.Lat, there.Lon-p.Lon
 		q.Lat, q.Lon = q.Lat-dLat, q.Lon-dLon
 		if math.Abs(dLat) < 1e-9 && math.Abs(dLon) < 1e-9 {
