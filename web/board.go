@@ -21,14 +21,14 @@ func (s *Server) boardRoutes() {
 			case err != nil:
 				return "", nil, err
 			case v.now.Sub(w.AsOf) > s.c.Stale:
-				return "", wallStopped(v, w.AsOf, v.now.Sub(w.AsOf)), nil
+				return "", wallStopped(v, w.AsOf, v.now.Sub(w.AsOf), w.Alarms), nil
 			case w.Offered == 0 && w.Waiting == 0 && w.Open == 0:
 				return "", wallEmpty(v, w), nil
 			}
 			return "", wall(v, w), nil
 		},
 		bones: func(v *visit) templ.Component { return wallLoading(v) },
-		fault: func(v *visit, _ error) templ.Component { return wallStopped(v, time.Time{}, 0) },
+		fault: func(v *visit, _ error) templ.Component { return wallStopped(v, time.Time{}, 0, nil) },
 	})
 }
 

@@ -20,7 +20,7 @@ type outboxConfig struct {
 
 // outbox is the way of a node's events to Kafka: it carries them, makes room, and knows when room or Kafka is wanting.
 //
-// Goroutines: "relay" carries, "room" looks each minute; both are owned by the App and end with their context.
+// Goroutines: "relay" carries, "room" looks every few seconds; both are owned by the App and end with their context.
 type outbox struct {
 	config outboxConfig
 	log    *sqllog.Log
@@ -60,6 +60,9 @@ func (c outboxConfig) level(u sqllog.Usage) outboxLevel {
 	return outboxRoomy
 }
 
+// lookForRoom is how often: something else may fill the disk within minutes, and the alarm must come long before it is full.
+const lookForRoom = 10 * time.Second
+
 // run is both goroutines; it returns when ctx has ended and they have.
 func (o *outbox) run(ctx context.Context) {
 	done := make(chan struct{})
@@ -67,7 +70,7 @@ func (o *outbox) run(ctx context.Context) {
 		defer close(done)
 		o.relay.Run(ctx)
 	}()
-	every := time.NewTicker(time.Minute)
+	every := time.NewTicker(lookForRoom)
 	defer every.Stop()
 	for ctx.Err() == nil {
 		o.look(ctx)

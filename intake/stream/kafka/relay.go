@@ -52,6 +52,10 @@ func (r *Relay) State() RelayState {
 	if ms := r.failing.Load(); ms != 0 {
 		s.Failing = time.UnixMilli(ms).UTC()
 	}
+	// While the brokers are away a batch waits in the log, which tries for ever: the relay hears of nothing.
+	if l := r.Log.State(); l.Failing && (s.Failing.IsZero() || l.Since.Before(s.Failing)) {
+		s.Failing = l.Since.UTC()
+	}
 	return s
 }
 
