@@ -67,7 +67,8 @@ type Contact struct {
 	Rings []Ring
 }
 
-// Ring is one operator's phone or desk that rang for a contact.
+// Ring is one operator's phone or desk that rang for a contact. What was said more than once of one offer (a conversation that another node took over)
+// has the latest time, whatever the order in which it came.
 type Ring struct {
 	Offer    intake.OfferID // the operator's id where the event names no offer
 	Operator intake.UserID
@@ -112,15 +113,19 @@ func (c *Contact) Apply(e intake.Event) {
 			c.QueuedSeq, c.Queued = e.Sequence, at
 		}
 	case *intake.RangV1:
-		c.ring(d.Offer, d.Operator).Rang = at
+		r := c.ring(d.Offer, d.Operator)
+		r.Rang = newest(r.Rang, at)
 	case *intake.UnrangV1:
 		r := c.ring(d.Offer, d.Operator)
-		r.Unrang, r.Why = at, d.Why
+		if at.After(r.Unrang) || at.Equal(r.Unrang) && d.Why > r.Why {
+			r.Unrang, r.Why = at, d.Why
+		}
 	case *intake.AnsweredV1:
 		if first(c.AnsweredSeq) {
 			c.AnsweredSeq, c.Answered, c.Operator = e.Sequence, at, d.Operator
 		}
-		c.ring(d.Offer, d.Operator).Answered = at
+		r := c.ring(d.Offer, d.Operator)
+		r.Answered = newest(r.Answered, at)
 	case *intake.EndedV1:
 		c.end(e.Sequence, at, d)
 	case *intake.ErasedV1:
@@ -159,6 +164,13 @@ func (c *Contact) ring(offer intake.OfferID, operator intake.UserID) *Ring {
 		i = len(c.Rings) - 1
 	}
 	return &c.Rings[i]
+}
+
+func newest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // Open says that the contact has not ended.

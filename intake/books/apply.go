@@ -111,7 +111,8 @@ func (w *work) contactEvent(ctx context.Context, e intake.Event) error {
 		}
 	case *intake.RecordedV1:
 		if err := w.exec(ctx, `INSERT INTO recordings (id, contact, at, ms, channels, sha256, cut_short) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE
-			SET ms = excluded.ms, channels = excluded.channels, sha256 = excluded.sha256, cut_short = excluded.cut_short`,
+			SET at = excluded.at, ms = excluded.ms, channels = excluded.channels, sha256 = excluded.sha256, cut_short = excluded.cut_short
+			WHERE excluded.at > recordings.at OR excluded.at = recordings.at AND excluded.ms > recordings.ms`,
 			string(d.ID), string(r.ID), store.Millis(e.Time), d.Millis, d.Channels, d.SHA256, d.CutShort); err != nil {
 			return err
 		}
@@ -122,10 +123,10 @@ func (w *work) contactEvent(ctx context.Context, e intake.Event) error {
 	for _, g := range r.Rings {
 		if err := w.exec(ctx, `INSERT INTO contact_offers (contact, offer, operator, rang, unrang, why, answered) VALUES (?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (contact, offer) DO UPDATE SET
-			rang = CASE WHEN excluded.rang <> 0 THEN excluded.rang ELSE contact_offers.rang END,
-			unrang = CASE WHEN excluded.unrang <> 0 THEN excluded.unrang ELSE contact_offers.unrang END,
-			why = CASE WHEN excluded.unrang <> 0 THEN excluded.why ELSE contact_offers.why END,
-			answered = CASE WHEN excluded.answered <> 0 THEN excluded.answered ELSE contact_offers.answered END`,
+			rang = CASE WHEN excluded.rang > contact_offers.rang THEN excluded.rang ELSE contact_offers.rang END,
+			why = CASE WHEN excluded.unrang > contact_offers.unrang OR excluded.unrang = contact_offers.unrang AND excluded.why > contact_offers.why THEN excluded.why ELSE contact_offers.why END,
+			unrang = CASE WHEN excluded.unrang > contact_offers.unrang THEN excluded.unrang ELSE contact_offers.unrang END,
+			answered = CASE WHEN excluded.answered > contact_offers.answered THEN excluded.answered ELSE contact_offers.answered END`,
 			string(r.ID), string(g.Offer), string(g.Operator), store.Millis(g.Rang), store.Millis(g.Unrang), g.Why, store.Millis(g.Answered)); err != nil {
 			return err
 		}
