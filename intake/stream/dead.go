@@ -30,8 +30,11 @@ type DeadLetters interface {
 	List(ctx context.Context) ([]Letter, error)
 	// Get gives one with its bytes.
 	Get(ctx context.Context, id string) (Letter, error)
-	// Retry puts the original bytes into the log again and drops the letter. Every consumer then reads the event once more: who has it passes it over,
-	// by subject and sequence. When the log refuses the bytes the letter stays, with one more attempt and the new reason.
+	// Waiting counts them, and says when the oldest was put aside. It is cheap enough to be asked every few seconds.
+	Waiting(ctx context.Context) (n int, since time.Time, err error)
+	// Retry lets the original bytes be tried once more and drops the letter. With Kafka they are put into the log again, and every consumer reads the event
+	// once more: who has it passes it over, by subject and sequence. In tables they are given to the consumer that the letter names. When they are
+	// refused the letter stays, with one more attempt and the new reason.
 	Retry(ctx context.Context, id string) error
 	// Drop forgets a letter.
 	Drop(ctx context.Context, id string) error

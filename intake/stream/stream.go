@@ -32,6 +32,7 @@ type Record struct {
 	Event intake.Event
 	Raw   []byte // the event's bytes as they are kept: CloudEvents JSON
 	Err   error  // set when Raw cannot be read: Event is then zero, and the consumer puts Raw aside
+	Again bool   // a replay: the consumer had it before, and what left the house then (a message, a webhook) must not leave it again. Readers never set it
 }
 
 // Lag says how far a group is behind.
@@ -83,6 +84,8 @@ type Bounded interface {
 	// Since are the positions before the first record that the log took at t or later, one each partition: a reader opened there reads all since then. For the
 	// zero time they are those before the beginning.
 	Since(ctx context.Context, t time.Time) ([]Position, error)
+	// Whole says whether the log still holds the first record it ever took, so that what is read from its beginning is everything.
+	Whole(ctx context.Context) (bool, error)
 }
 
 // Reader reads for one group. It is used by one goroutine.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/segmentio/kafka-go"
 
@@ -18,6 +20,10 @@ import (
 type DeadLetters struct {
 	log    *Log
 	writer *kafka.Writer
+
+	counting sync.Mutex
+	counted  int64                // offset up to which waiting knows the topic
+	waiting  map[string]time.Time // letters by id, and when each was put aside
 }
 
 // DeadLetters of the log. Close it before the log.
@@ -26,7 +32,7 @@ func (l *Log) DeadLetters() *DeadLetters {
 	s.Topic = s.DeadLetters
 	w := writer(s, l.transport, topicMessage)
 	w.BatchSize, w.MaxAttempts = 1, 3
-	return &DeadLetters{l, w}
+	return &DeadLetters{log: l, writer: w, waiting: map[string]time.Time{}}
 }
 
 // Put is stream.DeadLetters'.
@@ -63,7 +69,7 @@ func (d *DeadLetters) write(ctx context.Context, m kafka.Message) error {
 func (d *DeadLetters) List(ctx context.Context) ([]stream.Letter, error) {
 	letters := map[string]stream.Letter{}
 	order := map[string]int64{}
-	err := d.read(ctx, func(l stream.Letter, at int64, dropped bool) {
+	_, err := d.read(ctx, 0, func(l stream.Letter, at int64, dropped bool) {
 		delete(letters, l.ID)
 		if !dropped {
 			l.Raw = nil
@@ -81,11 +87,34 @@ func (d *DeadLetters) List(ctx context.Context) ([]stream.Letter, error) {
 	return list, nil
 }
 
+// Waiting is stream.DeadLetters'. It reads what came to the topic since it was asked before.
+func (d *DeadLetters) Waiting(ctx context.Context) (n int, since time.Time, err error) {
+	d.counting.Lock()
+	defer d.counting.Unlock()
+	next, err := d.read(ctx, d.counted, func(l stream.Letter, _ int64, dropped bool) {
+		if dropped {
+			delete(d.waiting, l.ID)
+		} else {
+			d.waiting[l.ID] = l.Time
+		}
+	})
+	if err != nil {
+		return 0, since, err
+	}
+	d.counted = next
+	for _, t := range d.waiting {
+		if since.IsZero() || t.Before(since) {
+			since = t
+		}
+	}
+	return len(d.waiting), since, nil
+}
+
 // Get is stream.DeadLetters'.
 func (d *DeadLetters) Get(ctx context.Context, id string) (stream.Letter, error) {
 	var letter stream.Letter
 	found := false
-	err := d.read(ctx, func(l stream.Letter, _ int64, dropped bool) {
+	_, err := d.read(ctx, 0, func(l stream.Letter, _ int64, dropped bool) {
 		if l.ID == id {
 			letter, found = l, !dropped
 		}
@@ -126,17 +155,18 @@ func (d *DeadLetters) Drop(ctx context.Context, id string) error {
 // Close ends the writer.
 func (d *DeadLetters) Close() error { return d.writer.Close() }
 
-// read hands over every record of the topic as it stands now.
-func (d *DeadLetters) read(ctx context.Context, each func(l stream.Letter, at int64, dropped bool)) error {
+// read hands over every record of the topic as it stands now, from an offset on, and gives the offset of what comes next.
+func (d *DeadLetters) read(ctx context.Context, from int64, each func(l stream.Letter, at int64, dropped bool)) (next int64, err error) {
 	if err := d.log.whenReady(ctx); err != nil {
-		return err
+		return from, err
 	}
 	topic := d.log.config.DeadLetters
 	bounds, err := d.log.boundsOf(ctx, topic, 1)
 	if err != nil {
-		return d.log.failure("dead letters", err)
+		return from, d.log.failure("dead letters", err)
 	}
-	for next, empty := bounds[0].first, 0; next < bounds[0].end; {
+	next = max(from, bounds[0].first)
+	for empty := 0; next < bounds[0].end; {
 		was := next
 		var broken error
 		err := d.log.scan(ctx, topic, 0, next, func(r *kafka.Record) bool {
@@ -150,17 +180,17 @@ func (d *DeadLetters) read(ctx context.Context, each func(l stream.Letter, at in
 			return true
 		})
 		if err := errors.Join(err, broken); err != nil {
-			return d.log.failure("dead letters", err)
+			return next, d.log.failure("dead letters", err)
 		}
 		if next == was { // the rest was compacted away, or the broker was slow
 			if empty++; empty == 3 {
-				return nil
+				return next, nil
 			}
 			continue
 		}
 		empty = 0
 	}
-	return nil
+	return next, nil
 }
 
 func letter(r *kafka.Record) (l stream.Letter, dropped bool, err error) {

@@ -522,41 +522,32 @@ func TestTooLargeForTheTopic(t *testing.T) {
 }
 
 func TestDeadLetters(t *testing.T) {
-	s := settings(t)
-	l := openLog(t, Config{Settings: s})
-	dead := l.DeadLetters()
-	defer dead.Close()
-	if list, err := dead.List(ctx(t)); err != nil || len(list) != 0 {
-		t.Errorf("%v, %v", list, err)
-	}
-	raw := encode(t, streamtest.Event("a", 1))
-	must(t, dead.Put(ctx(t), stream.Letter{Consumer: "search", Source: s.Topic, Position: stream.Position{Partition: 3, Offset: 9}, Raw: raw, Reason: "mapping", Attempts: 1}))
-	must(t, dead.Put(ctx(t), stream.Letter{Consumer: "books", Source: s.Topic, Position: stream.Position{Partition: 0, Offset: 1}, Raw: []byte("rubbish\x00"), Reason: "not an event", Attempts: 1}))
-	must(t, dead.Put(ctx(t), stream.Letter{Consumer: "search", Source: s.Topic, Position: stream.Position{Partition: 3, Offset: 9}, Raw: raw, Reason: "mapping again", Attempts: 2}))
-	list, err := dead.List(ctx(t))
-	if err != nil || len(list) != 2 || list[0].Consumer != "books" || list[1].Attempts != 2 || list[1].Reason != "mapping again" || list[1].Partition != 3 || list[1].Offset != 9 ||
-		list[1].Size != len(raw) || list[1].Raw != nil || list[1].Time.IsZero() {
-		t.Fatalf("%+v, %v", list, err)
-	}
-	must(t, dead.Retry(ctx(t), list[1].ID))
-	r, err := l.Open("g", stream.Position{Offset: -1})
-	must(t, err)
-	if got, err := r.Fetch(ctx(t), 1); err != nil || string(got[0].Raw) != string(raw) {
-		t.Errorf("after a retry the topic has %s, %v", got[0].Raw, err)
-	}
-	if err := dead.Retry(ctx(t), list[0].ID); !errors.Is(err, intake.ErrInvalid) {
-		t.Errorf("retry of rubbish: %v", err)
-	}
-	if g, err := dead.Get(ctx(t), list[0].ID); err != nil || string(g.Raw) != "rubbish\x00" || g.Attempts != 2 {
-		t.Errorf("%+v, %v", g, err)
-	}
-	must(t, dead.Drop(ctx(t), list[0].ID))
-	if list, err := dead.List(ctx(t)); err != nil || len(list) != 0 {
-		t.Errorf("all is done: %v, %v", list, err)
-	}
-	if _, err := dead.Get(ctx(t), "search/x/0/0"); !errors.Is(err, stream.ErrNoLetter) {
-		t.Errorf("%v", err)
-	}
+	streamtest.RunLetters(t, func(t *testing.T) streamtest.Letters {
+		l := openLog(t, Config{Settings: settings(t)})
+		dead := l.DeadLetters()
+		t.Cleanup(func() { _ = dead.Close() })
+		again := func(t testing.TB, n int) (list [][]byte) {
+			t.Helper()
+			must(t, l.Append(ctx(t), streamtest.Event("marker", n))) // behind all that was tried again
+			r, err := l.Open("g", stream.Position{Offset: -1})
+			must(t, err)
+			defer r.Close()
+			markers := 0
+			for len(list) < n || markers < 1 {
+				records, err := r.Fetch(ctx(t), 100)
+				must(t, err)
+				for _, rec := range records {
+					if rec.Event.PartitionKey == "marker" {
+						markers++
+					} else {
+						list = append(list, rec.Raw)
+					}
+				}
+			}
+			return list
+		}
+		return streamtest.Letters{Letters: dead, Good: encode(t, streamtest.Event("a", 1)), Again: again}
+	})
 }
 
 func TestPositionsByTimeAndReset(t *testing.T) {

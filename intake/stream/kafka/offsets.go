@@ -101,6 +101,23 @@ func (l *Log) Since(ctx context.Context, t time.Time) ([]stream.Position, error)
 	return list, nil
 }
 
+// Whole is stream.Bounded's: false once the topic's retention has dropped something.
+func (l *Log) Whole(ctx context.Context) (bool, error) {
+	if err := l.whenReady(ctx); err != nil {
+		return false, err
+	}
+	bounds, err := l.bounds(ctx)
+	if err != nil {
+		return false, l.failure("first records", err)
+	}
+	for _, b := range bounds {
+		if b.first > 0 {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
 // Reset says that a group has done everything up to and including the given positions and nothing after, so that it reads from there when its members come
 // back; a partition that is not named stays as it is. It fails while the group has members.
 func (l *Log) Reset(ctx context.Context, group string, to ...stream.Position) error {

@@ -35,6 +35,15 @@ func (l *Log) Since(ctx context.Context, t time.Time) ([]stream.Position, error)
 	return []stream.Position{{Offset: first.Int64 - 1}}, nil
 }
 
+// Whole is stream.Bounded's: rows count from 1, and Trim takes the oldest first.
+func (l *Log) Whole(ctx context.Context) (bool, error) {
+	var first sql.NullInt64
+	if err := l.read.QueryRowContext(ctx, "SELECT min(row) FROM log").Scan(&first); err != nil {
+		return false, l.failure("first row", err)
+	}
+	return first.Int64 <= 1, nil
+}
+
 // Usage is what the log takes of its disk, in bytes.
 type Usage struct {
 	Used int64 // pages that hold something
