@@ -14,7 +14,8 @@ import (
 )
 
 // Apply brings about what a batch of records says, inside the caller's transaction: rows, and callbacks with their
-// events. A record that was applied before is passed over, so is one that could not be read (the consumer puts it aside).
+// events. A record that was applied before is passed over, so is one that could not be read (the consumer puts it aside). One that comes Again, in a
+// replay, is folded anew: it changes nothing but what is missing.
 // On an error nothing may be committed.
 func (b *Books) Apply(ctx context.Context, tx *store.Tx, records []stream.Record) error {
 	w := newWork(b, tx)
@@ -24,7 +25,7 @@ func (b *Books) Apply(ctx context.Context, tx *store.Tx, records []stream.Record
 		if r.Err != nil || r.Event.Data == nil {
 			continue
 		}
-		if err := w.apply(ctx, r.Event, r.Raw); err != nil {
+		if err := w.apply(ctx, r.Event, r.Raw, r.Again); err != nil {
 			return fmt.Errorf("books: apply %s: %w", r.Event.ID(), err)
 		}
 		if r.Event.Time.After(newest) {
@@ -42,11 +43,12 @@ func (b *Books) Apply(ctx context.Context, tx *store.Tx, records []stream.Record
 // asOf writes a time so that later ones sort later as text.
 func asOf(t time.Time) string { return fmt.Sprintf("%016d", t.UnixMilli()) }
 
-func (w *work) apply(ctx context.Context, e intake.Event, raw []byte) error {
+func (w *work) apply(ctx context.Context, e intake.Event, raw []byte, again bool) error {
+	fresh := true
 	switch e.Subject.Kind() {
 	case "contact", "callback", "case":
-		fresh, err := w.note(ctx, e, raw)
-		if err != nil || !fresh {
+		var err error
+		if fresh, err = w.note(ctx, e, raw); err != nil || !fresh && !again {
 			return err
 		}
 	}
@@ -55,7 +57,7 @@ func (w *work) apply(ctx context.Context, e intake.Event, raw []byte) error {
 	}
 	switch e.Subject.Kind() {
 	case "contact":
-		return w.contactEvent(ctx, e)
+		return w.contactEvent(ctx, e, fresh)
 	case "callback":
 		return w.callbackEvent(ctx, e)
 	case "case":
@@ -88,10 +90,14 @@ func (w *work) note(ctx context.Context, e intake.Event, raw []byte) (bool, erro
 	return n > 0, err
 }
 
-func (w *work) contactEvent(ctx context.Context, e intake.Event) error {
+func (w *work) contactEvent(ctx context.Context, e intake.Event, fresh bool) error {
 	list, err := w.rows(ctx, "WHERE id = ?", string(e.Contact()))
 	if err != nil {
 		return err
+	}
+	_, offer := e.Data.(*intake.OfferedV1)
+	if len(list) == 0 && !fresh && !offer {
+		return nil // its row is lost, and the replay begins after its offer: half a contact would be worse than none
 	}
 	var before, r row
 	if len(list) > 0 {
@@ -153,7 +159,8 @@ func (w *work) contactEvent(ctx context.Context, e intake.Event) error {
 			return err
 		}
 	}
-	if before.OfferedSeq != 0 && !moved && before.Outcome == r.Outcome && before.Reason == r.Reason && before.ReachedAt().Equal(r.ReachedAt()) && before.owes() == r.owes() {
+	lost := offer && !fresh // a replay: its episode may be missing
+	if before.OfferedSeq != 0 && !moved && !lost && before.Outcome == r.Outcome && before.Reason == r.Reason && before.ReachedAt().Equal(r.ReachedAt()) && before.owes() == r.owes() {
 		return nil
 	}
 	since := r.Arrived
@@ -207,7 +214,6 @@ func (w *work) callerLost(ctx context.Context, before *row) error {
 // erase forgets what a contact said of a person: in its timeline, and in the rows of its caller and callbacks as far as they have
 // it from this contact alone.
 func (w *work) erase(ctx context.Context, r *row) error {
-	subjects := []string{string(r.ID.Subject())}
 	var callbacks []string
 	if err := w.each(ctx, func(s scanner) error {
 		var id string
@@ -219,16 +225,16 @@ func (w *work) erase(ctx context.Context, r *row) error {
 	}, "SELECT callback FROM callback_contacts WHERE contact = ?", string(r.ID)); err != nil {
 		return err
 	}
+	later, err := w.rereading(ctx) // then the other contacts of the callback may not be in the books yet
+	if err != nil {
+		return err
+	}
 	for _, id := range callbacks {
-		number, name, known, err := w.personOf(ctx, "id IN (SELECT contact FROM callback_contacts WHERE callback = ?)", id)
-		if err != nil {
-			return err
+		if later {
+			break
 		}
-		if err := w.exec(ctx, "UPDATE callbacks SET number = ?, name = ?, known = ? WHERE id = ?", number, name, known, id); err != nil {
+		if err := w.eraseCallback(ctx, id); err != nil {
 			return err
-		}
-		if number == "" {
-			subjects = append(subjects, string(intake.CallbackID(id).Subject()))
 		}
 	}
 	if r.Caller != "" {
@@ -240,12 +246,19 @@ func (w *work) erase(ctx context.Context, r *row) error {
 			return err
 		}
 	}
-	for _, s := range subjects {
-		if err := w.eraseTimeline(ctx, s); err != nil {
-			return err
-		}
+	return w.eraseTimeline(ctx, string(r.ID.Subject()))
+}
+
+// eraseCallback leaves in a callback what contacts of it say that were not erased.
+func (w *work) eraseCallback(ctx context.Context, id string) error {
+	number, name, known, err := w.personOf(ctx, "id IN (SELECT contact FROM callback_contacts WHERE callback = ?)", id)
+	if err != nil {
+		return err
 	}
-	return nil
+	if err := w.exec(ctx, "UPDATE callbacks SET number = ?, name = ?, known = ? WHERE id = ?", number, name, known, id); err != nil || number != "" {
+		return err
+	}
+	return w.eraseTimeline(ctx, string(intake.CallbackID(id).Subject()))
 }
 
 // personOf gives the latest number, name and card that the chosen contacts have.

@@ -142,7 +142,7 @@ func (b *Books) contacts(f Filter) (string, []any, error) {
 	return query, c.args, nil
 }
 
-// OpenContacts lists those that have not ended, oldest first.
+// OpenContacts lists those that have not ended, oldest first. None during a replay: what has not ended in what is read again may long be over.
 func (b *Books) OpenContacts(ctx context.Context) ([]OpenContact, error) {
 	var list []OpenContact
 	err := b.each(ctx, func(s scanner) error {
@@ -154,7 +154,7 @@ func (b *Books) OpenContacts(ctx context.Context) ([]OpenContact, error) {
 		o.Arrived, o.Answered = store.Time(arrived), store.Time(answered)
 		list = append(list, o)
 		return nil
-	}, "SELECT id, pkey, newest, dedupe, channel, line, switchboard, caller, arrived, answered, operator FROM contacts WHERE outcome = '' ORDER BY arrived, id")
+	}, "SELECT id, pkey, newest, dedupe, channel, line, switchboard, caller, arrived, answered, operator FROM contacts WHERE outcome = '' AND NOT EXISTS (SELECT 1 FROM replays WHERE grp = '"+Group+"') ORDER BY arrived, id")
 	return list, err
 }
 

@@ -184,11 +184,12 @@ func (b *Books) place(ctx context.Context, fingerprint string) error {
 // work is one transaction of the books, with its statements prepared once.
 type work struct {
 	*Books
-	tx   *store.Tx
-	made map[string]*store.Stmt
+	tx    *store.Tx
+	made  map[string]*store.Stmt
+	again *bool // whether a replay is under way; nil: not asked yet
 }
 
-func newWork(b *Books, tx *store.Tx) *work { return &work{b, tx, map[string]*store.Stmt{}} }
+func newWork(b *Books, tx *store.Tx) *work { return &work{b, tx, map[string]*store.Stmt{}, nil} }
 
 func (w *work) close() {
 	for _, s := range w.made {

@@ -15,8 +15,11 @@ import (
 // live are the channels in which an attempt is a wish to speak with a person.
 const live = "('phone', 'webcall', 'chat', 'wechat')"
 
-// settle makes a caller's callbacks agree with what they are owed, and writes what follows with its events.
+// settle makes a caller's callbacks agree with what they are owed, and writes what follows with its events. During a replay it waits for its end: CaughtUp.
 func (w *work) settle(ctx context.Context, caller intake.Token) error {
+	if later, err := w.rereading(ctx); err != nil || later {
+		return err
+	}
 	p, err := w.person(ctx, caller)
 	if err != nil || p == nil {
 		return err
