@@ -289,7 +289,7 @@ func (a *archive) offeredBefore(id intake.ContactID, n int) bool {
 // for open.
 func TestDeedsDuringAReplay(t *testing.T) {
 	t.Parallel()
-	a := newArchive(t, 70, 6, 36)
+	a := newArchive(t, 70, 8, 40)
 	open, err := a.Unreturned(t.Context(), UnreturnedFilter{})
 	if err != nil || len(open) < 3 {
 		t.Fatal(len(open), err)
