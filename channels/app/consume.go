@@ -37,14 +37,27 @@ func caseOf(_ context.Context, scan func(...any) error) (kase, error) {
 }
 
 // Apply is the consumer, inside the caller's transaction: it notes that submissions are in the stream, follows their cases, and lays down
-// the webhooks that tell their apps. An event that comes again does nothing.
+// the webhooks that tell their apps. An event that comes again does nothing; one that comes Again, in a replay, tells no app.
 func (s *Server) Apply(ctx context.Context, tx *store.Tx, records []stream.Record) error {
 	for _, r := range records {
 		if r.Err != nil || r.Event.Data == nil {
 			continue
 		}
-		if err := s.apply(ctx, tx, r.Event); err != nil {
+		if err := s.apply(ctx, tx, r.Event, r.Again); err != nil {
 			return fmt.Errorf("app: apply %s: %w", r.Event.ID(), err)
+		}
+	}
+	return nil
+}
+
+// Empty takes away what the tables have from the stream, for a replay from its beginning, inside the transaction that moves the position back: how cases stand, and
+// the steps that a status shows. Submissions themselves stay, with their keys, receipts and photos, and so do the webhooks, sent or not: until the
+// replay has come to them, the cases of submissions are not known.
+func Empty(ctx context.Context, tx *store.Tx) error {
+	for _, q := range []string{"DELETE FROM app_steps", "DELETE FROM app_cases",
+		"UPDATE app_submissions SET case_id = '', state = '" + string(Received) + "', changed = at WHERE case_id <> ''"} {
+		if _, err := tx.ExecContext(ctx, q); err != nil {
+			return fmt.Errorf("app: empty: %w", err)
 		}
 	}
 	return nil
@@ -53,7 +66,7 @@ func (s *Server) Apply(ctx context.Context, tx *store.Tx, records []stream.Recor
 // Wake sends what webhooks are due; to be called after each batch of Apply is committed. Without it they go two seconds later. It never waits.
 func (s *Server) Wake() { s.courier.ring() }
 
-func (s *Server) apply(ctx context.Context, tx *store.Tx, e intake.Event) error {
+func (s *Server) apply(ctx context.Context, tx *store.Tx, e intake.Event, again bool) error {
 	switch e.Subject.Kind() {
 	case "contact":
 		switch d := e.Data.(type) {
@@ -67,7 +80,7 @@ func (s *Server) apply(ctx context.Context, tx *store.Tx, e intake.Event) error 
 			return s.erase(ctx, tx, e.Contact())
 		}
 	case "case":
-		return s.caseEvent(ctx, tx, e)
+		return s.caseEvent(ctx, tx, e, again)
 	}
 	return nil
 }
@@ -87,7 +100,7 @@ func (s *Server) erase(ctx context.Context, tx *store.Tx, id intake.ContactID) e
 }
 
 // caseEvent folds one event of a case whose contacts are, or become, submissions of ours.
-func (s *Server) caseEvent(ctx context.Context, tx *store.Tx, e intake.Event) error {
+func (s *Server) caseEvent(ctx context.Context, tx *store.Tx, e intake.Event, again bool) error {
 	id := intake.CaseID(e.Subject.ID())
 	k, err := caseOf(ctx, tx.QueryRowContext(ctx, caseColumns+"WHERE id = ?", string(id)).Scan)
 	known := err == nil
@@ -144,6 +157,9 @@ func (s *Server) caseEvent(ctx context.Context, tx *store.Tx, e intake.Event) er
 		if _, err := tx.ExecContext(ctx, "INSERT INTO app_steps (contact, subject, sequence, at, what) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
 			string(c.contact), string(e.Subject), int64(e.Sequence), store.Millis(e.Time), what); err != nil {
 			return err
+		}
+		if again { // the app was told when this was new
+			continue
 		}
 		if err := s.tell(ctx, tx, c, k, e, what); err != nil {
 			return err

@@ -75,20 +75,20 @@ func (r row) record(id intake.ContactID) chat.Record {
 }
 
 // Apply brings about the effect of records in the tables: the consumer of group "chat" runs it in the transaction that also keeps its position.
-// What was applied before changes nothing. On an error nothing may be committed.
+// What was applied before changes nothing. On an error nothing may be committed. In a replay messages that are missing come back.
 func (s *Server) Apply(ctx context.Context, tx *store.Tx, records []stream.Record) error {
 	for _, r := range records {
 		if r.Err != nil || r.Event.Data == nil || r.Event.Contact() == "" {
 			continue
 		}
-		if err := s.apply(ctx, tx, r.Event); err != nil {
+		if err := s.apply(ctx, tx, r.Event, r.Again); err != nil {
 			return fmt.Errorf("webchat: apply %s: %w", r.Event.ID(), err)
 		}
 	}
 	return nil
 }
 
-func (s *Server) apply(ctx context.Context, tx *store.Tx, e intake.Event) error {
+func (s *Server) apply(ctx context.Context, tx *store.Tx, e intake.Event, again bool) error {
 	id := e.Contact()
 	var rec chat.Record
 	var raw string
@@ -108,6 +108,10 @@ func (s *Server) apply(ctx context.Context, tx *store.Tx, e intake.Event) error 
 		rec = r.record(id)
 	}
 	if !rec.Apply(e) {
+		if m, ok := e.Data.(*intake.MessageV1); ok && again {
+			_, err := message(ctx, tx, rec, e, m)
+			return err
+		}
 		return nil
 	}
 	late := chat.Late{Record: rec}
@@ -139,6 +143,17 @@ func (s *Server) apply(ctx context.Context, tx *store.Tx, e intake.Event) error 
 	_, err = tx.ExecContext(ctx, `INSERT INTO chats (contact, dedupe, arrived, over, data) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (contact) DO UPDATE SET over = excluded.over, data = excluded.data`, string(id), rec.Dedupe, store.Millis(rec.Arrived), over, string(data))
 	return err
+}
+
+// Empty takes away what the tables have from the stream, for a replay from its beginning, inside the transaction that moves the position back:
+// conversations and messages. Files stay. No server may be running: whoever came back in the meantime would not be found.
+func Empty(ctx context.Context, tx *store.Tx) error {
+	for _, q := range []string{"DELETE FROM chat_messages", "DELETE FROM chats"} {
+		if _, err := tx.ExecContext(ctx, q); err != nil {
+			return fmt.Errorf("webchat: empty: %w", err)
+		}
+	}
+	return nil
 }
 
 // message keeps what was written, and gives it as it stands there. A message that its writer sent again to the node that took over, since the one before died
