@@ -121,7 +121,7 @@ func (s *Server) apply(ctx context.Context, tx *store.Tx, e intake.Event, again 
 		}
 		s.logged(id, m.Number, e.Sequence)
 	}
-	if e.Sequence.Epoch() < s.c.OthersBefore {
+	if !again && e.Sequence.Epoch() < s.c.OthersBefore {
 		s.late(late)
 	}
 	if _, ok := e.Data.(*intake.ErasedV1); ok {

@@ -45,7 +45,7 @@ func newRoot() *cobra.Command {
 	f.String("log-level", "", "debug, info, warn or error (log.level)")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
 	root.AddCommand(serveCmd(), demoCmd(), doctorCmd(), versionCmd(), schemaCmd(), configCmd(), auditCmd(), exportCmd(), importCmd(),
-		promptsCmd(), gridsCmd(), rulesCmd(), searchCmd(), tokenCmd(), userCmd(), linesCmd(), backupCmd(), restoreCmd(), tablesCmd(), streamCmd(), nodesCmd())
+		dlqCmd(), replayCmd(), promptsCmd(), gridsCmd(), rulesCmd(), searchCmd(), tokenCmd(), userCmd(), linesCmd(), backupCmd(), restoreCmd(), tablesCmd(), streamCmd(), nodesCmd())
 	strict(root)
 	return root
 }

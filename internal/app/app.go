@@ -84,6 +84,8 @@ type App struct {
 	readers    []*consumer
 	lines      atomic.Pointer[[]lines.Line]
 	degraded   atomic.Pointer[sqllog.State]
+	letters    atomic.Pointer[lettersState]
+	rereading  atomic.Int64 // ms: since when a consumer reads again what it had; 0: none does
 	lease      *store.Lease // of the switchboard, when several machines may have it
 	gate       *gate        // with lease: who serves the pages
 	elsewhere  atomic.Pointer[func() (sip.Elsewhere, bool)]
@@ -148,7 +150,8 @@ func Start(ctx context.Context, c Config, o Options) (a *App, err error) {
 	}
 	a.startJobs(run)
 	a.wg.Go(func() { a.watch(run) })
-	if err := a.openControl(); err != nil {
+	a.wg.Go(func() { a.countLetters(run) })
+	if err := a.openControl(run); err != nil {
 		return a, err
 	}
 	if err := a.openHTTP(); err != nil {

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"yingda/intake"
+	"yingda/intake/books"
 	"yingda/intake/stream"
 	"yingda/internal/store"
 )
@@ -25,11 +27,16 @@ type consumer struct {
 	after  func()                                                                       // told after each batch; must not block
 	dead   func() stream.DeadLetters                                                    // nil, or gives nil: what cannot be used is tried for ever
 	alive  func(ctx context.Context) bool                                               // whether what its effects are in works: then a failure is the record's
+	once   func(ctx context.Context, r stream.Record) error                             // applies one record outside of its order: a dead letter that is tried again
+	moved  func(ctx context.Context) bool                                               // whether the positions were moved back beside it; nil: they never are
 	slog   *slog.Logger
 
 	asOf    atomic.Int64 // ms: time of the newest event that is in
 	failing atomic.Int64 // ms: since when it fails, 0 when it does not
 	upTo    atomic.Int64 // ms: everything until then is in, as far as is known (lookAtLag)
+
+	mu   sync.Mutex
+	stop context.CancelCauseFunc // ends what it reads now; nil: it reads nothing
 }
 
 const (
@@ -40,9 +47,14 @@ const (
 func (c *consumer) run(ctx context.Context) {
 	tries := 0
 	for pause := 100 * time.Millisecond; ctx.Err() == nil; pause = min(2*pause, 10*time.Second) {
-		err := c.read(ctx, tries, func() { pause, tries = 100*time.Millisecond, 0 })
+		err := c.readUntil(ctx, tries, func() { pause, tries = 100*time.Millisecond, 0 })
 		if ctx.Err() != nil || errors.Is(err, stream.ErrClosed) {
 			return
+		}
+		if errors.Is(err, errMoved) {
+			c.slog.Warn("a consumer reads again what it had before: somebody began a replay", "name", c.name)
+			pause, tries = 50*time.Millisecond, 0
+			continue
 		}
 		tries++
 		c.failing.CompareAndSwap(0, time.Now().UnixMilli())
@@ -51,6 +63,32 @@ func (c *consumer) run(ctx context.Context) {
 		case <-ctx.Done():
 		case <-time.After(pause):
 		}
+	}
+}
+
+// readUntil is read, which again can end.
+func (c *consumer) readUntil(ctx context.Context, tries int, good func()) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	c.mu.Lock()
+	c.stop = stop
+	c.mu.Unlock()
+	err := c.read(ctx, tries, good)
+	if cause := context.Cause(ctx); errors.Is(cause, errMoved) {
+		return cause
+	}
+	return err
+}
+
+// again lets it open its reader anew when its positions were moved. It would notice with the next record; this is for when none comes.
+func (c *consumer) again(ctx context.Context) {
+	if c.moved == nil || !c.moved(ctx) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stop != nil {
+		c.stop(errMoved)
 	}
 }
 
@@ -101,23 +139,28 @@ func (c *consumer) bring(ctx context.Context, records []stream.Record, tries int
 		dead = c.dead()
 	}
 	if dead != nil {
-		if err := putAside(ctx, dead, c.name, records); err != nil {
+		if err := putAside(ctx, dead, c.name, 1, records); err != nil {
 			return err
 		}
 	}
 	if dead == nil || tries < fewTries {
 		return c.apply(ctx, records)
 	}
+	return c.oneByOne(ctx, dead, records, tries+1)
+}
+
+// oneByOne tries the records of a batch that failed for themselves, each for the attempts-th time.
+func (c *consumer) oneByOne(ctx context.Context, dead stream.DeadLetters, records []stream.Record, attempts int) error {
 	for i, r := range records {
 		err := c.apply(ctx, records[i:i+1])
 		if err == nil {
 			continue
 		}
-		if ctx.Err() != nil || c.alive != nil && !c.alive(ctx) {
+		if ctx.Err() != nil || errors.Is(err, errMoved) || c.alive != nil && !c.alive(ctx) {
 			return err
 		}
 		r.Err = err
-		if err := putAside(ctx, dead, c.name, []stream.Record{r}); err != nil {
+		if err := putAside(ctx, dead, c.name, attempts, []stream.Record{r}); err != nil {
 			return err
 		}
 		c.slog.Error("an event is put aside: it could not be used time and again; see yingda dlq", "name", c.name, "partition", r.Partition, "position", r.Offset, "err", err)
@@ -175,7 +218,12 @@ func (c *consumer) catchUp(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := c.apply(ctx, records); err != nil {
+		err = c.bring(ctx, records, 0)
+		if err != nil && ctx.Err() == nil && c.dead != nil { // one record that cannot be used must not keep a hotline from answering
+			c.slog.Error("consumer", "name", c.name, "err", err)
+			err = c.oneByOne(ctx, c.dead(), records, 2)
+		}
+		if err != nil {
 			return err
 		}
 		done := last(records)
@@ -189,17 +237,11 @@ func (c *consumer) catchUp(ctx context.Context) error {
 
 // tables makes a consumer whose effect and position are one transaction in the tables.
 func (a *App) tables(group string, apply func(ctx context.Context, tx *store.Tx, records []stream.Record) error, after func()) *consumer {
-	return &consumer{name: group, stream: a.stream, slog: a.log, after: after, dead: a.deadLetters, alive: a.tablesWork,
-		from:  func(ctx context.Context) ([]stream.Position, error) { return a.DB.Positions(ctx, group) },
-		apply: fenced(a.DB, group, apply)}
-}
-
-// deadLetters of the stream; nil when there are none.
-func (s *Store) deadLetters() stream.DeadLetters {
-	if s.dead == nil {
-		return nil
+	f := &fence{db: a.DB, group: group, apply: apply}
+	if group == books.Group {
+		f.over = a.books.CaughtUp
 	}
-	return s.dead
+	return &consumer{name: group, stream: a.stream, slog: a.log, after: after, dead: a.deadLetters, alive: a.tablesWork, from: f.from, apply: f.bring, once: f.once, moved: f.moved}
 }
 
 // tablesWork says whether a transaction can be written now.

@@ -45,7 +45,7 @@ func (s *Store) shared() bool { return store.IsPostgres(s.Config.Tables.Address)
 
 // openElastic opens the index in Elasticsearch.
 func (a *App) openElastic() error {
-	x, err := elastic.Open(a.Config.Search.Elastic, elastic.Options{Logger: a.log})
+	x, err := elastic.Open(a.Config.Search.Elastic, elastic.Options{Logger: a.log, DeadLetter: a.aside})
 	if err != nil {
 		return fmt.Errorf("search: %w", err)
 	}

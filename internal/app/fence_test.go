@@ -49,15 +49,21 @@ func TestFenced(t *testing.T) {
 	defer db.Close()
 	var applied []string
 	var fail error
-	apply := fenced(db, "books", func(_ context.Context, _ *store.Tx, records []stream.Record) error {
+	over := 0
+	f := &fence{db: db, group: "books", over: func(context.Context, *store.Tx) error { over++; return nil }, apply: func(_ context.Context, _ *store.Tx, records []stream.Record) error {
 		if fail != nil {
 			return fail
 		}
 		for _, r := range records {
-			applied = append(applied, fmt.Sprintf("%d/%d", r.Partition, r.Offset))
+			again := ""
+			if r.Again {
+				again = " again"
+			}
+			applied = append(applied, fmt.Sprintf("%d/%d%s", r.Partition, r.Offset, again))
 		}
 		return nil
-	})
+	}}
+	apply := f.bring
 	test := func(want []string, records ...string) {
 		t.Helper()
 		applied = nil
@@ -88,18 +94,45 @@ func TestFenced(t *testing.T) {
 	if want := []stream.Position{{Offset: 9}, {Partition: 3, Offset: 6}, {Partition: 7, Offset: 1}}; !slices.Equal(at, want) {
 		t.Errorf("positions %v, want %v", at, want)
 	}
+	ends := []stream.Position{{Offset: 9}, {Partition: 3, Offset: 6}, {Partition: 7, Offset: 1}}
 	emptied := false
-	err = replay(ctx, db, []stream.Position{{Offset: -1}, {Partition: 3, Offset: 4}}, "books", func(context.Context, *store.Tx) error { emptied = true; return nil })
-	if err != nil || !emptied {
-		t.Fatalf("%v, emptied %v", err, emptied)
+	empty := func(context.Context, *store.Tx) error { emptied = true; return nil }
+	n, err := replay(ctx, db, "books", []stream.Position{{Offset: -1}, {Partition: 3, Offset: 4}, {Partition: 7, Offset: 5}}, ends, func(int32) bool { return false }, empty)
+	if err != nil || !emptied || n != 12 {
+		t.Fatalf("%d to be read again, %v, emptied %v", n, err, emptied)
 	}
-	test([]string{"0/0", "3/5", "3/6"}, "0/0", "3/4", "3/5", "3/6", "7/1")
+	// Whoever had read on before notices, whether something comes or not, and opens its reader anew.
+	if !f.moved(ctx) {
+		t.Error("that the positions were moved back is not noticed")
+	}
+	if err := apply(ctx, batch("3/7")); !errors.Is(err, errMoved) {
+		t.Errorf("what came next was taken: %v", err)
+	}
+	if _, err := f.from(ctx); err != nil || f.moved(ctx) {
+		t.Errorf("opened anew: %v", err)
+	}
+	test([]string{"0/0 again", "3/5 again", "3/6 again", "7/2"}, "0/0", "3/4", "3/5", "3/6", "7/1", "7/2")
+	test([]string{"0/9 again", "0/10", "3/7"}, "0/9", "0/10", "3/7")
+	if over != 1 {
+		t.Errorf("the replay was over %d times", over)
+	}
+	// A stream that was made anew is shorter, and has fewer partitions.
+	if n, err = replay(ctx, db, "books", []stream.Position{{Offset: -1}, {Partition: 3, Offset: -1}}, []stream.Position{{Offset: 2}, {Partition: 3, Offset: -1}}, func(p int32) bool { return p == 7 }, nil); err != nil || n != 3 {
+		t.Fatalf("%d to be read again, %v", n, err)
+	}
+	if at, err = f.from(ctx); err != nil || fmt.Sprint(at) != "[{0 -1} {3 -1}]" {
+		t.Errorf("positions %v, %v", at, err)
+	}
+	test([]string{"0/2 again", "3/0"}, "0/2", "3/0")
+	if over != 2 {
+		t.Errorf("the replay was over %d times", over)
+	}
 }
 
 func TestPutAside(t *testing.T) {
 	dead := &letters{}
 	bad := stream.Record{Position: stream.Position{Partition: 2, Offset: 5}, Raw: []byte("rubbish"), Err: errors.New("no event")}
-	if err := putAside(t.Context(), dead, "search", []stream.Record{{}, bad, {}}); err != nil {
+	if err := putAside(t.Context(), dead, "search", 1, []stream.Record{{}, bad, {}}); err != nil {
 		t.Fatal(err)
 	}
 	want := stream.Letter{Consumer: "search", Source: streamSource, Position: bad.Position, Raw: bad.Raw, Reason: "no event", Attempts: 1}
@@ -107,7 +140,7 @@ func TestPutAside(t *testing.T) {
 		t.Errorf("%+v", dead.put)
 	}
 	dead.fail = errors.New("full")
-	if err := putAside(t.Context(), dead, "search", []stream.Record{bad}); !errors.Is(err, dead.fail) {
+	if err := putAside(t.Context(), dead, "search", 1, []stream.Record{bad}); !errors.Is(err, dead.fail) {
 		t.Errorf("what could not be put aside was passed over: %v", err)
 	}
 }

@@ -70,3 +70,31 @@ func (a *App) ChatFiles(ctx context.Context, id intake.ContactID) (n int) {
 	}
 	return n
 }
+
+// ChatMessages counts the messages of a conversation.
+func (a *App) ChatMessages(ctx context.Context, id intake.ContactID) int {
+	p, err := a.talks.Read(ctx, webchat.Staff{User: "inspect", SeeAny: true}, string(id), 0)
+	if err != nil {
+		return 0
+	}
+	return len(p.Messages)
+}
+
+// Behind is how many positions the consumers have yet to read.
+func (a *App) Behind(ctx context.Context) (n int64, err error) {
+	ends, err := a.stream().Ends(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range a.readers {
+		at, err := a.DB.Positions(ctx, c.name)
+		if c.name == searchGroup {
+			at, err = c.from(ctx)
+		}
+		if err != nil {
+			return 0, err
+		}
+		n += reachedBy(inStream(a.stream(), at)).behind(reachedBy(ends))
+	}
+	return n, nil
+}

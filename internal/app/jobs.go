@@ -87,6 +87,9 @@ func (a *App) jobs(ctx context.Context) {
 			if _, err := a.books.Wake(ctx, a.now()); err != nil && ctx.Err() == nil {
 				a.log.Error("callbacks", "err", err)
 			}
+			for _, r := range a.readers {
+				r.again(ctx)
+			}
 		case <-look.C:
 			var err error
 			if left, err = a.endLeftOpen(ctx, left); err != nil && ctx.Err() == nil {

@@ -51,6 +51,8 @@ func (k kafkaStream) Since(ctx context.Context, t time.Time) ([]stream.Position,
 	return counted(k.log.Since(ctx, t))
 }
 
+func (k kafkaStream) Whole(ctx context.Context) (bool, error) { return k.log.Whole(ctx) }
+
 func (k kafkaStream) Close() error { return k.log.Close() }
 
 func counted(list []stream.Position, err error) ([]stream.Position, error) {

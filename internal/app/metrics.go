@@ -84,6 +84,12 @@ func (a *App) newMetrics() *prometheus.Registry {
 		}
 		return 0
 	})
+	gauge("dead_letters", "Events that could not be used and wait for a decision.", func() float64 {
+		if s := a.letters.Load(); s != nil {
+			return float64(s.n)
+		}
+		return 0
+	})
 	gauge("goroutines", "Goroutines.", func() float64 { return float64(runtime.NumGoroutine()) })
 	return r
 }

@@ -8,16 +8,18 @@ import (
 
 	door "yingda/channels/app"
 	"yingda/intake"
+	"yingda/intake/books"
 	"yingda/intake/stream"
 	"yingda/intake/stream/sqllog"
 	"yingda/routing/casebook"
 	"yingda/search"
 	"yingda/search/bleve"
+	"yingda/search/elastic"
 )
 
 // Names under which the stream is read. They are kept with the positions: never rename one.
 const (
-	booksGroup   = "books"
+	booksGroup   = books.Group
 	searchGroup  = "search"
 	rebuildGroup = "search-rebuild"
 )
@@ -44,7 +46,8 @@ func (a *App) booksConsumer() *consumer {
 func (a *App) searchConsumer() *consumer {
 	return &consumer{name: searchGroup, stream: a.stream, slog: a.log, after: a.changes.tell, dead: a.deadLetters,
 		from:  func(ctx context.Context) ([]stream.Position, error) { return indexPositions(ctx, a.index) },
-		apply: func(ctx context.Context, records []stream.Record) error { return indexApply(ctx, a.index, records) }}
+		apply: func(ctx context.Context, records []stream.Record) error { return indexApply(ctx, a.index, records) },
+		once:  func(ctx context.Context, r stream.Record) error { return indexApply(ctx, a.index, []stream.Record{r}) }}
 }
 
 // makeReaders makes the consumers, which startReaders starts.
@@ -83,6 +86,9 @@ func indexPositions(ctx context.Context, x search.Index) ([]stream.Position, err
 }
 
 func indexApply(ctx context.Context, x search.Index, records []stream.Record) error {
+	if x, ok := x.(*elastic.Index); ok { // which then knows what to put aside
+		return x.ApplyRecords(ctx, records)
+	}
 	events, at := forIndex(records)
 	return x.Apply(ctx, events, at...)
 }
@@ -100,8 +106,8 @@ func forIndex(records []stream.Record) (events []intake.Event, at []search.Posit
 }
 
 // rebuild reads the whole stream into a new index.
-func (a *App) rebuild(ctx context.Context, x *bleve.Index) error {
-	reader, err := a.stream().Open(rebuildGroup, stream.Position{Offset: -1})
+func (s *Store) rebuild(ctx context.Context, x *bleve.Index) error {
+	reader, err := s.stream().Open(rebuildGroup, stream.Position{Offset: -1})
 	if err != nil {
 		return err
 	}

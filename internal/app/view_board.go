@@ -230,6 +230,12 @@ func (v *view) alarms() []web.Alarm {
 			list = append(list, web.Alarm{What: "lag", Since: time.UnixMilli(since)})
 		}
 	}
+	if s := v.letters.Load(); s != nil && s.n > 0 {
+		list = append(list, web.Alarm{What: "letters", Since: s.since})
+	}
+	if since := v.rereading.Load(); since > 0 {
+		list = append(list, web.Alarm{What: "replay", Since: time.UnixMilli(since)})
+	}
 	if since := v.rulesFile.bad.Load(); since > 0 {
 		list = append(list, web.Alarm{What: "rules", Since: time.UnixMilli(since)})
 	}
