@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"yingda/intake/stream"
 	"yingda/internal/app"
 )
 
@@ -30,12 +29,12 @@ type letterJSON struct {
 	Bytes     []byte    `json:"bytes,omitempty"`  // base64
 }
 
-func letterOf(l stream.Letter) letterJSON {
+func letterOf(l app.Letter) letterJSON {
 	return letterJSON{ID: l.ID, Consumer: l.Consumer, Source: l.Source, Partition: l.Partition, Offset: l.Offset, Time: l.Time, Attempts: l.Attempts, Reason: l.Reason, Size: l.Size}
 }
 
 // withLetters runs f over the dead letters, beside a running program or without one.
-func withLetters(cmd *cobra.Command, f func(ctx context.Context, dead stream.DeadLetters) error) error {
+func withLetters(cmd *cobra.Command, f func(ctx context.Context, dead app.DeadLetters) error) error {
 	return withStore(cmd, func(ctx context.Context, s *app.Store) error {
 		dead, err := s.DeadLetters(ctx)
 		if err != nil {
@@ -49,7 +48,7 @@ func dlqCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "dlq", Short: "events that a consumer could not use and put aside, until a person decides"}
 	var asJSON, bytes bool
 	list := &cobra.Command{Use: "list", Short: "all of them, oldest first", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		return withLetters(cmd, func(ctx context.Context, dead stream.DeadLetters) error {
+		return withLetters(cmd, func(ctx context.Context, dead app.DeadLetters) error {
 			letters, err := dead.List(ctx)
 			if err != nil {
 				return err
@@ -61,7 +60,7 @@ func dlqCmd() *cobra.Command {
 		Long: "Prints a letter and the original bytes. What is personal in an event is sealed in them, and this command never opens it. Bytes that are no event of ours " +
 			"are not sealed by us either, so they are only printed with --bytes.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withLetters(cmd, func(ctx context.Context, dead stream.DeadLetters) error {
+			return withLetters(cmd, func(ctx context.Context, dead app.DeadLetters) error {
 				l, err := dead.Get(ctx, args[0])
 				if err != nil {
 					return err
@@ -73,9 +72,9 @@ func dlqCmd() *cobra.Command {
 		c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	}
 	show.Flags().BoolVar(&bytes, "bytes", false, "print bytes that are no event of ours, too")
-	each := func(use, short, done string, f func(ctx context.Context, dead stream.DeadLetters, id string) error) *cobra.Command {
+	each := func(use, short, done string, f func(ctx context.Context, dead app.DeadLetters, id string) error) *cobra.Command {
 		return &cobra.Command{Use: use, Short: short, Args: cobra.MinimumNArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
-			return withLetters(cmd, func(ctx context.Context, dead stream.DeadLetters) error {
+			return withLetters(cmd, func(ctx context.Context, dead app.DeadLetters) error {
 				var errs []error
 				for _, id := range args {
 					if err := f(ctx, dead, id); err != nil {
@@ -89,9 +88,9 @@ func dlqCmd() *cobra.Command {
 		}}
 	}
 	retry := each("retry ID…", "let the bytes be tried once more; a letter that is refused again stays, with the new reason", "tried again, and no letter any more",
-		func(ctx context.Context, dead stream.DeadLetters, id string) error { return dead.Retry(ctx, id) })
+		func(ctx context.Context, dead app.DeadLetters, id string) error { return dead.Retry(ctx, id) })
 	drop := each("drop ID…", "forget a letter: its consumer goes without that event for good", "dropped",
-		func(ctx context.Context, dead stream.DeadLetters, id string) error {
+		func(ctx context.Context, dead app.DeadLetters, id string) error {
 			if _, err := dead.Get(ctx, id); err != nil { // a typing error is said
 				return err
 			}
@@ -101,7 +100,7 @@ func dlqCmd() *cobra.Command {
 	return cmd
 }
 
-func printLetters(w io.Writer, letters []stream.Letter, asJSON bool) error {
+func printLetters(w io.Writer, letters []app.Letter, asJSON bool) error {
 	if asJSON {
 		list := make([]letterJSON, len(letters))
 		for i, l := range letters {
@@ -121,7 +120,7 @@ func printLetters(w io.Writer, letters []stream.Letter, asJSON bool) error {
 	return t.Flush()
 }
 
-func printLetter(w io.Writer, l stream.Letter, all, asJSON bool) error {
+func printLetter(w io.Writer, l app.Letter, all, asJSON bool) error {
 	sealed := app.Sealed(l.Raw)
 	if asJSON {
 		j := letterOf(l)

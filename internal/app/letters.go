@@ -13,6 +13,12 @@ import (
 	"yingda/search/elastic"
 )
 
+// Letter and DeadLetters are the stream's, for the command line.
+type (
+	Letter      = stream.Letter
+	DeadLetters = stream.DeadLetters
+)
+
 // deadLetters of the stream: Kafka's when there is Kafka, else those in the tables.
 func (a *App) deadLetters() stream.DeadLetters {
 	if a.dead != nil {
