@@ -59,7 +59,7 @@ func (s sampleChats) One(ctx context.Context, _ Viewer, id intake.ContactID) (Ch
 			{Seq: 1, At: s.now.Add(-3 * time.Minute), Side: "resident", Text: pii.NewText(s.say("你好\n请问居住证在哪办"))},
 			{Seq: 2, At: s.now.Add(-2 * time.Minute), Side: "system", Text: pii.NewText("joined")},
 			{Seq: 3, At: s.now.Add(-100 * time.Second), Side: "us", By: Staff{"u-xu", s.say("许航")}, Text: pii.NewText(s.say("您好，您住在哪个小区？"))},
-			{Seq: 4, At: s.now.Add(-40 * time.Second), Side: "resident", Text: pii.NewText(s.say("梅苑")), File: &ChatFile{Name: s.say("房产证.pdf"), URL: "/assets/none.pdf", Bytes: 12345}},
+			{Seq: 4, At: s.now.Add(-40 * time.Second), Side: "resident", Text: pii.NewText(s.say("梅苑")), File: &ChatFile{Name: s.say("房产证.pdf"), URL: "/desk/chat/files/" + aChat + "/01928f3a-7c11-7000-8000-0000000000f1", Bytes: 12345}},
 			{Seq: 5, At: s.now.Add(-34 * time.Second), Side: "resident", Text: pii.NewText(s.say("请问居住证在哪办"))},
 		}, s.talk...)
 		return p, nil
@@ -122,12 +122,12 @@ func (s sampleWorker) Today(ctx context.Context, v Viewer) (WorkerDay, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d := WorkerDay{AsOf: s.now, Grids: []Plate{s.plate("梅苑", "03", v.Name)}, Households: 412, Phone: !s.noSIP, Called: 9}
+	d := WorkerDay{AsOf: s.now, Grids: []Plate{s.plate("梅苑", "03", v.Name)}, Households: 412, Phone: !s.noSIP}
 	if s.empty {
 		return d, nil
 	}
 	c := s.cases()
-	d.Visits, d.Mine, d.Others, d.NotReached, d.DoneToday = c[:1], c[1:2], c[2:], 1, 2
+	d.Visits, d.Mine, d.Others = c[:1], c[1:2], c[2:]
 	return d, nil
 }
 

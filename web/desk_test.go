@@ -2,7 +2,6 @@ package web
 
 import (
 	"bytes"
-	"compress/gzip"
 	"net/http"
 	"net/url"
 	"os"
@@ -203,39 +202,4 @@ func TestWorkerActs(t *testing.T) {
 	if sw.header.Get("Service-Worker-Allowed") != "/grid" || !strings.Contains(sw.body, assets.URL("worker.css")) {
 		t.Errorf("the service worker: %v", sw.header)
 	}
-}
-
-// The desk's whole page with all that it loads stays under 150 kB gzip, a grid worker's too.
-func TestWeight(t *testing.T) {
-	h := newHouse(t)
-	for _, p := range []struct {
-		role   users.Role
-		path   string
-		assets []string
-	}{
-		{users.Operator, "/me?chat=" + aChat, []string{"app.css", "desk.css", "desk.js", "live.js", "idiomorph.js", "sprite.svg"}},
-		{users.GridWorker, "/grid", []string{"app.css", "worker.css", "worker.js", "live.js", "idiomorph.js", "sprite.svg", "offline.js"}},
-	} {
-		sum := zipped(t, []byte(h.as(p.role).get(p.path).body))
-		for _, a := range p.assets {
-			sum += zipped(t, assets.Body(a))
-		}
-		t.Logf("%s weighs %d bytes", p.path, sum)
-		if sum > 150_000 {
-			t.Errorf("%s weighs %d bytes", p.path, sum)
-		}
-	}
-}
-
-func zipped(t *testing.T, b []byte) int {
-	t.Helper()
-	var out bytes.Buffer
-	z := gzip.NewWriter(&out)
-	if _, err := z.Write(b); err != nil {
-		t.Fatal(err)
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return out.Len()
 }

@@ -184,14 +184,11 @@ func (s *Server) userRoutes() {
 	})
 	act("change", func(v *visit, u users.User) error {
 		f := v.fresh()
-		if err := s.c.Users.Update(v.ctx(), u.ID, f); err != nil {
-			return err
-		}
-		e := intake.AccountChangedV1{User: u.ID, What: intake.AccountChanged, Role: string(f.Role)}
+		e := intake.AccountChangedV1{By: v.s.ID, User: u.ID, What: intake.AccountChanged, Role: string(f.Role)}
 		if f.Role != u.Role {
 			e.Before = string(u.Role)
 		}
-		if err := s.noted(v, e); err != nil {
+		if err := s.c.Users.Update(v.ctx(), u.ID, f, s.o.Trail.AccountWith(e)); err != nil {
 			return err
 		}
 		return v.back("/users", "user")

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"yingda/intake"
+	"yingda/internal/users"
 )
 
 // History is what was, over days, weeks and months.
@@ -123,6 +124,8 @@ type Trail interface {
 	Exported(ctx context.Context, v Viewer, e intake.ListExportedV1) error
 	Signed(ctx context.Context, e intake.AccountSignedV1) error
 	Account(ctx context.Context, e intake.AccountChangedV1) error
+	// AccountWith writes it down in the transaction that changes the account.
+	AccountWith(e intake.AccountChangedV1) users.Also
 }
 
 // TrailKinds are what the audit log can be narrowed to, under "trail.kind.".

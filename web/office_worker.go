@@ -29,9 +29,6 @@ type WorkerDay struct {
 	Visits     []WorkerCase
 	Mine       []WorkerCase // wait for my answer
 	Others     []WorkerCase // answered, returned, or with a department
-	Called     int          // contacts from these grids today, −1: not known
-	NotReached int          // and of these not reached yet
-	DoneToday  int
 }
 
 // WorkerCase is a case as its grid worker sees it.

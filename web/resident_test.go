@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"yingda/internal/users"
-	"yingda/web/assets"
 	"yingda/web/words"
 )
 
@@ -234,36 +233,6 @@ func TestResidentPagesKeepNothing(t *testing.T) {
 	}
 	if a := h.as(users.Supervisor).get("/"); a.header.Get("Location") != "/unreturned" {
 		t.Errorf("a supervisor's / leads to %q", a.header.Get("Location"))
-	}
-}
-
-// Each page with all that it fetches is at most 50 kB, before any compression.
-func TestResidentPagesAreSmall(t *testing.T) {
-	h := newHouse(t)
-	b := h.stranger()
-	link := regexp.MustCompile(`(?:href|src)="(/assets/[^"#]+)`)
-	size := func(name string, a answer) {
-		t.Helper()
-		total, seen := len(a.body), map[string]bool{}
-		for _, m := range link.FindAllStringSubmatch(a.body, -1) {
-			if !seen[m[1]] {
-				seen[m[1]] = true
-				total += len(h.stranger().get(m[1]).body)
-			}
-		}
-		if len(seen) < 2 || total > 50_000 {
-			t.Errorf("%s has %d bytes with %d files", name, total, len(seen))
-		}
-		t.Logf("%-10s %6d bytes in all, %5d of them the page", name, total, len(a.body))
-	}
-	for _, p := range []string{"/", "/r/call", "/r/write", "/r/status", "/r/use", "/r/chat"} {
-		size(p, b.get(p))
-	}
-	size("promised", b.post("/r/call", url.Values{"phone": {"13800005678"}}))
-	size("receipt", b.send(aLetter(), nil))
-	size("progress", b.post("/r/status", url.Values{"receipt": {"48271093"}, "last": {"5678"}}))
-	if a := b.get(assets.URL("resident.css")); strings.Contains(a.body, "@import") || strings.Contains(a.body, "url(") {
-		t.Error("the stylesheet fetches more")
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 
 	"yingda/intake"
 	"yingda/internal/pii"
+	"yingda/internal/store"
+	"yingda/internal/users"
 )
 
 // The sample office's past, its team, its audit log and its whole lists.
@@ -184,6 +186,10 @@ func (s sampleTrail) Signed(_ context.Context, e intake.AccountSignedV1) error {
 
 func (s sampleTrail) Account(_ context.Context, e intake.AccountChangedV1) error {
 	return s.note("account %s %s", e.What, e.Role)
+}
+
+func (s sampleTrail) AccountWith(e intake.AccountChangedV1) users.Also {
+	return func(ctx context.Context, _ *store.Tx) error { return s.Account(ctx, e) }
 }
 
 type sampleLists struct{ *sample }

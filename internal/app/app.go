@@ -403,6 +403,9 @@ func legOf(in hallInput) telephony.LegID {
 
 // tried writes down how an attempt to call somebody back ended, and tries again until the tables take it.
 func (a *App) tried(t telephony.Tried) {
+	if t.Result == intake.TryReached && t.Callback != "" {
+		a.desks.calledBack(t.Operator, t.Callback, a.now())
+	}
 	a.wg.Go(func() {
 		for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
 			var err error

@@ -20,9 +20,10 @@ type desks struct {
 	turn sync.Mutex // one operator is told to the queue at a time, as things stand then
 
 	mu    sync.Mutex
-	phone map[intake.UserID]bool // registered and answering
-	desk  map[intake.UserID]bool // open in a browser
-	known map[intake.UserID]bool // the queue was told of them
+	phone map[intake.UserID]bool     // registered and answering
+	desk  map[intake.UserID]bool     // open in a browser
+	known map[intake.UserID]bool     // the queue was told of them
+	back  map[intake.UserID]backDone // whom they called back last
 }
 
 const (
@@ -32,7 +33,7 @@ const (
 )
 
 func newDesks(a *App) *desks {
-	return &desks{app: a, phone: map[intake.UserID]bool{}, desk: map[intake.UserID]bool{}, known: map[intake.UserID]bool{}}
+	return &desks{app: a, phone: map[intake.UserID]bool{}, desk: map[intake.UserID]bool{}, known: map[intake.UserID]bool{}, back: map[intake.UserID]backDone{}}
 }
 
 // phoneChanged is told by the SIP edge; it must not block, so the tables are asked on a goroutine of its own.
@@ -106,6 +107,25 @@ func (d *desks) signIn(op intake.UserID) {
 	} else {
 		send(queue.Unreachable{Operator: op, Why: "no phone and no desk"})
 	}
+}
+
+// backDone is a call back that is over.
+type backDone struct {
+	callback intake.CallbackID
+	at       time.Time
+}
+
+// calledBack keeps whom an operator called back last: it is what they write up next.
+func (d *desks) calledBack(op intake.UserID, id intake.CallbackID, at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.back[op] = backDone{id, at}
+}
+
+func (d *desks) lastBack(op intake.UserID) backDone {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.back[op]
 }
 
 // answers is told with each registration whether the phone's owner still answers those who call: an operator who has become a grid worker keeps a

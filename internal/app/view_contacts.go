@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -223,6 +224,11 @@ func (v contactsView) One(ctx context.Context, who web.Viewer, id intake.Contact
 			}
 		}
 	}
+	if users.May(who.Role, users.OpenCase) && len(page.Cases) == 0 {
+		if page.Suggested, err = v.suggested(ctx, who, &c, &page); err != nil {
+			return page, err
+		}
+	}
 	if users.May(who.Role, users.SeeAudit) {
 		looks, err := v.books.Looked(ctx, id)
 		if err != nil {
@@ -233,6 +239,40 @@ func (v contactsView) One(ctx context.Context, who web.Viewer, id intake.Contact
 		}
 	}
 	return page, nil
+}
+
+const suggestedShown = 3
+
+// suggested are the open cases that a contact without one may belong to: those of the same caller, then those that are like what was written.
+func (v contactsView) suggested(ctx context.Context, who web.Viewer, c *books.Contact, page *web.ContactPage) ([]web.CaseRow, error) {
+	var list []web.CaseRow
+	add := func(row web.CaseRow) {
+		if len(list) < suggestedShown && !slices.ContainsFunc(list, func(r web.CaseRow) bool { return r.ID == row.ID }) {
+			list = append(list, row)
+		}
+	}
+	if c.Caller != "" {
+		own, err := v.cases.ForCaller(ctx, c.Caller, suggestedShown)
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range own {
+			if k.State.Open() {
+				add(v.caseRow(k, v.now()))
+			}
+		}
+	}
+	if page.Words.IsZero() {
+		return list, nil
+	}
+	p, err := casesView(v).Propose(ctx, who, c.ID, web.NewCase{Words: page.Words, Address: page.Address})
+	if err != nil {
+		return list, err
+	}
+	for _, s := range p.Similar {
+		add(s.CaseRow)
+	}
+	return list, nil
 }
 
 // pageStory tells what happened since the first attempt and lists the cases.

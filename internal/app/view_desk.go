@@ -67,6 +67,12 @@ func (v deskView) Mine(ctx context.Context, who web.Viewer) (web.MyDesk, error) 
 	}
 	if d.Now == nil && d.State == string(queue.StateWrapUp) {
 		d.Now = v.justEnded(ctx, who.ID, d.Since, now)
+		if b := v.desks.lastBack(who.ID); b.callback != "" && !b.at.Before(d.Since.Add(-5*time.Second)) {
+			if c, err := v.books.Callback(ctx, b.callback); err == nil && len(c.Attempts) > 0 {
+				d.Now = v.deskContact(ctx, c.Attempts[len(c.Attempts)-1].Contact, now)
+				d.Now.Callback = true
+			}
+		}
 	}
 	if d.Asked, err = v.asked(ctx, now); err != nil {
 		return d, err

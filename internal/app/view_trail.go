@@ -10,6 +10,7 @@ import (
 	"yingda/intake"
 	"yingda/intake/books"
 	"yingda/internal/store"
+	"yingda/internal/users"
 	"yingda/web"
 )
 
@@ -98,10 +99,16 @@ func (v trailView) Account(ctx context.Context, e intake.AccountChangedV1) error
 	return v.wrote(ctx, "account", cmp.Or(string(e.User), e.Token), &e)
 }
 
+func (v trailView) AccountWith(e intake.AccountChangedV1) users.Also {
+	return func(ctx context.Context, tx *store.Tx) error { return v.emit(ctx, tx, "account", string(e.User), &e) }
+}
+
 // wrote writes down an act that concerns no contact. Like a look, each is a subject of its own: nobody counts them under a lock.
 func (s *Store) wrote(ctx context.Context, kind, key string, d intake.Data) error {
-	return s.DB.Tx(ctx, func(tx *store.Tx) error {
-		return tx.Emit(ctx, intake.Event{Source: s.Source, Subject: intake.Subject(kind + "/" + newID()), Sequence: intake.NewSequence(s.Epoch, 1), Time: intake.Millis(s.now()),
-			PartitionKey: key, Data: d})
-	})
+	return s.DB.Tx(ctx, func(tx *store.Tx) error { return s.emit(ctx, tx, kind, key, d) })
+}
+
+func (s *Store) emit(ctx context.Context, tx *store.Tx, kind, key string, d intake.Data) error {
+	return tx.Emit(ctx, intake.Event{Source: s.Source, Subject: intake.Subject(kind + "/" + newID()), Sequence: intake.NewSequence(s.Epoch, 1), Time: intake.Millis(s.now()),
+		PartitionKey: key, Data: d})
 }

@@ -108,7 +108,7 @@ func (v *view) asked(ctx context.Context, now time.Time) ([]web.AskedCall, error
 }
 
 func (v workerView) Today(ctx context.Context, who web.Viewer) (web.WorkerDay, error) {
-	d := web.WorkerDay{AsOf: v.now(), Phone: v.desks.reachable(who.ID), Called: -1}
+	d := web.WorkerDay{AsOf: v.now(), Phone: v.desks.reachable(who.ID)}
 	for _, g := range who.Grids {
 		d.Grids = append(d.Grids, v.plate(g))
 		if area, ok := v.cases.Registry().Grid(g); ok {

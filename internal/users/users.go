@@ -188,8 +188,11 @@ func (b *Book) Create(ctx context.Context, f Fresh) (User, string, error) {
 	return u, password, nil
 }
 
+// Also is done in the transaction of a change: what writes it down. When it fails nothing is changed.
+type Also func(ctx context.Context, tx *store.Tx) error
+
 // Update changes name, role and grids of an account; its login stays. A new role ends the account's sessions.
-func (b *Book) Update(ctx context.Context, id intake.UserID, f Fresh) error {
+func (b *Book) Update(ctx context.Context, id intake.UserID, f Fresh, also ...Also) error {
 	u, err := b.ByID(ctx, id)
 	if err != nil {
 		return err
@@ -206,6 +209,11 @@ func (b *Book) Update(ctx context.Context, id intake.UserID, f Fresh) error {
 		}
 		if _, err := tx.ExecContext(ctx, "UPDATE users SET name = ?, role = ?, grids = ? WHERE id = ?", f.Name, f.Role, joinGrids(f.Grids), id); err != nil {
 			return err
+		}
+		for _, do := range also {
+			if err := do(ctx, tx); err != nil {
+				return err
+			}
 		}
 		if f.Role == u.Role {
 			return nil
