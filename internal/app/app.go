@@ -53,9 +53,10 @@ type Options struct {
 	Logger *slog.Logger
 	Now    func() time.Time // nil: a clock that never steps back
 
-	// Of a Member: the lease by which it has the switchboard, and the door for its pages.
-	Lease *store.Lease
-	Gate  *gate
+	// Of a Member: the lease by which it has the switchboard, the door for its pages, and its telephones'.
+	Lease  *store.Lease
+	Gate   *gate
+	Phones sockets
 }
 
 // App is a running yingda.
@@ -139,7 +140,7 @@ func Start(ctx context.Context, c Config, o Options) (a *App, err error) {
 	if err := a.settle(ctx); err != nil {
 		return a, err
 	}
-	if err := a.openPhones(run); err != nil {
+	if err := a.openPhones(run, o.Phones); err != nil {
 		return a, err
 	}
 	if err := a.openDoor(run); err != nil {
@@ -223,7 +224,7 @@ func (a *App) endedFor(now time.Time, open []books.OpenContact) []intake.Event {
 }
 
 // openPhones starts the switchboard's loop, the media plane and the SIP edge.
-func (a *App) openPhones(run context.Context) error {
+func (a *App) openPhones(run context.Context, lent sockets) error {
 	c := a.Config
 	a.queue = queue.New(queue.Config{NewOffer: func() intake.OfferID { return intake.OfferID(newID()) }, Settings: queueSettings(c.Queue)})
 	a.writer = newWriter(a.Log, a.now, a.log)
@@ -254,7 +255,11 @@ func (a *App) openPhones(run context.Context) error {
 	if err := a.recoverRecordings(run); err != nil {
 		a.log.Error("recordings that the last run left open", "err", err)
 	}
-	a.sip, err = sip.Listen(run, a.sipConfig())
+	edge := a.sipConfig()
+	if err := lent.lend(&edge); err != nil {
+		return fmt.Errorf("sip: %w", err)
+	}
+	a.sip, err = sip.Listen(run, edge)
 	if err != nil {
 		return fmt.Errorf("sip: %w", err)
 	}

@@ -194,6 +194,9 @@ func (d *desks) say(ctx context.Context, op intake.UserID, state, reason string)
 // changed writes operator.state. On the loop's goroutine.
 func (d *desks) changed(now time.Time, e queue.StateChanged) {
 	a := d.app
+	if a.elsewhere.Load() != nil {
+		return // what operators do is seen where the switchboard is now
+	}
 	subject := e.Operator.Subject()
 	a.writer.write([]intake.Event{{Source: a.Source, Subject: subject, Sequence: a.seq.next(subject, a.Epoch), Time: intake.Millis(now),
 		PartitionKey: string(subject), Data: &intake.OperatorStateV1{State: string(e.State), Before: string(e.Before), Reason: e.Reason}}}, nil)

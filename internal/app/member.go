@@ -30,6 +30,7 @@ type Member struct {
 	folder string // identity of our data folder
 	db     *store.DB
 	gate   *gate
+	phones sockets
 
 	mu    sync.Mutex
 	app   *App // while we have the switchboard, and until its last call has ended
@@ -73,6 +74,14 @@ func Join(ctx context.Context, c Config, o Options) (m *Member, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if m.phones, err = openSockets(c.SIP); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.phones.Close())
+		}
+	}()
 	if m.gate, err = openGate(c, secret, m.ownerPages, m.log, m.fail); err != nil {
 		return nil, err
 	}
@@ -194,7 +203,7 @@ func (m *Member) standBy(ctx context.Context, ready func()) (store.Lease, bool, 
 // have takes calls until somebody else has the switchboard, or ctx ends.
 func (m *Member) have(ctx context.Context, lease store.Lease, ready func()) error {
 	o := m.opts
-	o.Lease, o.Gate = &lease, m.gate
+	o.Lease, o.Gate, o.Phones = &lease, m.gate, m.phones
 	a, err := Start(ctx, m.config, o)
 	if err != nil {
 		return err
@@ -393,7 +402,7 @@ func (m *Member) Stop(ctx context.Context) error {
 	<-m.done
 	gone, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	return errors.Join(m.gate.Close(gone), m.db.Close())
+	return errors.Join(m.gate.Close(gone), m.phones.Close(), m.db.Close())
 }
 
 // sleepFor waits; false when ctx ended first.

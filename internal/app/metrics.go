@@ -14,10 +14,10 @@ import (
 
 // counters are those that the SIP edge counts itself.
 type counters struct {
-	request, dropped, refused, answered, register, trunk, late *prometheus.CounterVec
-	fault                                                      prometheus.Counter
-	bindings                                                   prometheus.Gauge
-	ringing                                                    prometheus.Histogram
+	request, dropped, refused, answered, register, trunk, late, onward *prometheus.CounterVec
+	fault                                                              prometheus.Counter
+	bindings                                                           prometheus.Gauge
+	ringing                                                            prometheus.Histogram
 }
 
 func newCounters() *counters {
@@ -31,6 +31,7 @@ func newCounters() *counters {
 		answered: vec("responses_total", "Final responses that we sent.", "method"),
 		register: vec("register_total", "Registrations by result.", "result"),
 		trunk:    vec("trunk_limited_total", "Calls refused by a trunk's limit.", "trunk", "why"),
+		onward:   vec("onward_total", "Requests for the machine that has the switchboard, by what became of them.", "method", "how"),
 		late:     vec("late_total", "Messages or orders that crossed an end.", "what"),
 		fault:    prometheus.NewCounter(prometheus.CounterOpts{Name: "yingda_sip_faults_total", Help: "Handlers that panicked; each ended one call."}),
 		bindings: prometheus.NewGauge(prometheus.GaugeOpts{Name: "yingda_sip_bindings", Help: "Registered phones."}),
@@ -50,6 +51,7 @@ func (a *App) sipMetrics(m *sip.Metrics) {
 	m.Register = func(result string) { c.register.WithLabelValues(result).Inc() }
 	m.Trunk = func(trunk, why string) { c.trunk.WithLabelValues(trunk, why).Inc() }
 	m.Late = func(what string) { c.late.WithLabelValues(what).Inc() }
+	m.Onward = func(method, how string) { c.onward.WithLabelValues(method, how).Inc() }
 	m.Fault = func() { c.fault.Inc() }
 	m.Bindings = func(n int) { c.bindings.Set(float64(n)) }
 	m.Ringing = func(d time.Duration) { c.ringing.Observe(d.Seconds()) }
@@ -64,7 +66,7 @@ func (a *App) newMetrics() *prometheus.Registry {
 		a.outbox.register(r)
 	}
 	c := a.counters
-	r.MustRegister(c.request, c.dropped, c.refused, c.answered, c.register, c.trunk, c.late, c.fault, c.bindings, c.ringing)
+	r.MustRegister(c.request, c.dropped, c.refused, c.answered, c.register, c.trunk, c.late, c.onward, c.fault, c.bindings, c.ringing)
 	gauge := func(name, help string, f func() float64) {
 		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "yingda_" + name, Help: help}, f))
 	}

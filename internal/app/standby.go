@@ -46,6 +46,9 @@ func openStandby(ctx context.Context, m *Member) (s *standby, err error) {
 	c.Lines = func(string, string) (intake.LineID, bool) { return "", false }
 	c.Facts = func(pii.Phone, intake.LineID) telephony.Facts { return telephony.Facts{} }
 	c.Report, c.Media = func(telephony.Input) {}, silence{}
+	if err := m.phones.lend(&c); err != nil {
+		return s, fmt.Errorf("sip: %w", err)
+	}
 	if s.sip, err = sip.Listen(run, c); err != nil {
 		return s, fmt.Errorf("sip: %w", err)
 	}
