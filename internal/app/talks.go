@@ -24,7 +24,11 @@ func (a *App) openTalks(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("chat: %w", err)
 	}
-	a.talks, err = webchat.New(ctx, webchat.Config{DB: a.DB, Dir: filepath.Join(c.Data, "chat-files"), Key: a.keys.attachment, Secret: secret, Send: func(in chat.Input) { a.loop.Send(in) },
+	others := uint32(0)
+	if a.lease != nil { // another machine may have had these conversations, and its last words may come late
+		others = a.Epoch
+	}
+	a.talks, err = webchat.New(ctx, webchat.Config{OthersBefore: others, DB: a.DB, Dir: filepath.Join(c.Data, "chat-files"), Key: a.keys.attachment, Secret: secret, Send: func(in chat.Input) { a.loop.Send(in) },
 		Now: a.now, NewID: newID, Line: a.talkLine, Caller: a.talkCaller, Origins: func() []string { return c.Public.Origins }, Staff: a.talkStaff,
 		Named: a.publicName, AtDesk: a.desks.atDesk, Logger: a.log})
 	if err != nil {
