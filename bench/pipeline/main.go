@@ -5,10 +5,10 @@
 // outbox: a node's outbox that is full of calls (five events each, the first with a sealed number), carried into a topic with 12 partitions by the relay that
 // the program has; from the relay's start until the brokers have the last event. The topic is counted afterwards.
 //
-//	deploy/services/with -n elasticsearch go run ./bench/pipeline -rounds 3 -events 44000 elastic
+//	deploy/services/with -n "kafka elasticsearch" go run ./bench/pipeline -events 44000 index
 //
-// elastic: sealed events in a log on disk, read and written into Elasticsearch as the search consumer does it until all can be found, beside plain _bulk of
-// the same documents from memory.
+// index: a topic with sealed events read and written into Elasticsearch as the search consumer does it until all can be found, beside plain _bulk of the same
+// documents from memory, by turns.
 //
 // What it does not do: it asserts nothing but that all events are there, and leaves no file behind.
 package main
@@ -19,13 +19,26 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/pprof"
 	"slices"
 )
 
 func main() {
 	rounds := flag.Int("rounds", 5, "rounds of each")
 	events := flag.Int("events", 200_000, "events a round")
+	profile := flag.String("cpuprofile", "", "file for a profile of this process")
 	flag.Parse()
+	if *profile != "" {
+		f, err := os.Create(*profile)
+		if err == nil {
+			err = pprof.StartCPUProfile(f)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "pipeline:", err)
+			os.Exit(1)
+		}
+		defer pprof.StopCPUProfile()
+	}
 	what := flag.Args()
 	if len(what) == 0 {
 		what = []string{"outbox"}
@@ -49,12 +62,12 @@ func run(ctx context.Context, what string, rounds, events int, out io.Writer) er
 			return outboxToKafka(ctx, dir, broker, events)
 		})
 	}
-	if what == "elastic" {
-		server := os.Getenv("YINGDA_TEST_ELASTICSEARCH")
-		if server == "" {
-			return fmt.Errorf("YINGDA_TEST_ELASTICSEARCH is not set: run this by deploy/services/with")
-		}
-		return elasticStage(ctx, server, max(events*9/20, 1), rounds, out) // nine contacts and cases make twenty events
+	broker, server := os.Getenv("YINGDA_TEST_KAFKA"), os.Getenv("YINGDA_TEST_ELASTICSEARCH")
+	if broker == "" || server == "" {
+		return fmt.Errorf("YINGDA_TEST_KAFKA or YINGDA_TEST_ELASTICSEARCH is not set: run this by deploy/services/with")
+	}
+	if what == "index" {
+		return kafkaToIndex(ctx, broker, server, max(events*9/20, 1), rounds, out) // nine contacts and cases make twenty events
 	}
 	return fmt.Errorf("there is no measurement named %q", what)
 }

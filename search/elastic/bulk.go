@@ -16,7 +16,7 @@ import (
 
 // Sizes of one _bulk request, and how many of one Apply may be under way: the server is busy while the next is cut.
 const (
-	maxItems = 300
+	maxItems = 500
 	maxBytes = 5 << 20
 	atOnce   = 2
 )

@@ -22,7 +22,7 @@
 // our own JSON, and the text of a query reaches the server as tokens in term queries only (with IK or ICU as the text of a match query,
 // which has no syntax).
 //
-// Goroutines: a write has up to two requests under way, each in a goroutine that ends with it; Follow writes in one that ends with Follow.
+// Goroutines: a write has up to two requests under way, each in a goroutine that ends with it; Follow writes in up to two that end with Follow.
 // Apply is called by one goroutine, the others by many; Reindex may run beside Apply.
 //
 // What it does not do: it follows no stream, it uses no scripting, _reindex, _update_by_query, _delete_by_query or ILM, and it makes
@@ -116,8 +116,10 @@ type Index struct {
 	closed   atomic.Bool
 	done     chan struct{} // closed by Close: nothing is tried again
 
-	writer sync.Mutex  // one Apply, exchange or Close at a time
-	gen    *generation // what the alias stands for, as far as the writer knows; nil: to be looked up
+	writer sync.RWMutex // held by each Apply; whole by an exchange or Close, which so find none under way
+
+	fold sync.Mutex  // one Apply at a time writes documents
+	gen  *generation // what the alias stands for, as far as those who write know; nil: to be looked up. With fold, or with writer whole
 
 	setup  sync.Mutex // one prepare at a time
 	extras atomic.Pointer[extras]
@@ -184,25 +186,23 @@ func (x *Index) Apply(ctx context.Context, events []intake.Event, at ...search.P
 // ApplyRecords does the same with records of the stream, so that a dead letter has the stream's bytes, and keeps their positions. Records that could not
 // be read (Err) are passed over: they are put aside by whoever reads the stream.
 func (x *Index) ApplyRecords(ctx context.Context, records []stream.Record) error {
-	var at []search.Position
-	for _, p := range highest(records) {
-		at = append(at, search.Position(p))
-	}
-	return x.apply(ctx, records, at)
+	return x.apply(ctx, records, at(records))
 }
 
 func (x *Index) apply(ctx context.Context, records []stream.Record, at []search.Position) error {
-	x.writer.Lock()
-	defer x.writer.Unlock()
-	if x.closed.Load() {
-		return search.ErrClosed
-	}
-	g, err := x.current(ctx)
+	return x.applyThen(ctx, records, at, func() {})
+}
+
+// applyThen calls written as soon as the documents are written or nothing comes of it: while the positions are, another may begin.
+func (x *Index) applyThen(ctx context.Context, records []stream.Record, at []search.Position, written func()) error {
+	x.writer.RLock()
+	defer x.writer.RUnlock()
+	g, err := x.take(ctx, records)
+	written()
 	if err != nil {
 		return err
 	}
-	err = g.apply(ctx, records, at)
-	if err == nil {
+	if err = g.keep(ctx, at); err == nil {
 		// Only now is it certain that what was written is seen: had the alias moved before, a reindex may have read the position too early.
 		err = x.persist(ctx, "look up the alias", func(ctx context.Context) error {
 			name, err := x.resolve(ctx)
@@ -213,15 +213,40 @@ func (x *Index) apply(ctx context.Context, records []stream.Record, at []search.
 		})
 	}
 	if err != nil {
-		clear(g.cache)
-	}
-	if errors.Is(err, ErrMoved) {
-		x.gen = nil
+		x.fold.Lock()
+		x.failed(g, err)
+		x.fold.Unlock()
 	}
 	return err
 }
 
-// current gives the generation in use, looked up when the writer does not know it. The writer's lock is held.
+// take writes what the records say into the generation in use.
+func (x *Index) take(ctx context.Context, records []stream.Record) (*generation, error) {
+	x.fold.Lock()
+	defer x.fold.Unlock()
+	if x.closed.Load() {
+		return nil, search.ErrClosed
+	}
+	g, err := x.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.take(ctx, records); err != nil {
+		x.failed(g, err)
+		return nil, err
+	}
+	return g, nil
+}
+
+// failed forgets what may not be as we think. The lock fold is held.
+func (x *Index) failed(g *generation, err error) {
+	g.cache = cache{}
+	if errors.Is(err, ErrMoved) && x.gen == g {
+		x.gen = nil
+	}
+}
+
+// current gives the generation in use, looked up when nobody knows it. The lock fold is held.
 func (x *Index) current(ctx context.Context) (*generation, error) {
 	if x.gen != nil {
 		return x.gen, nil

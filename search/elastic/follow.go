@@ -5,7 +5,11 @@ import (
 	"time"
 
 	"yingda/intake/stream"
+	"yingda/search"
 )
+
+// Batch is how many events Follow is best given at once, when there are so many: a contact's events come close together, and what one batch says of a document is one write.
+const Batch = 2000
 
 // settle is how long a batch that is in waits for the next one to be read before its positions are committed for themselves.
 const settle = 100 * time.Millisecond
@@ -13,64 +17,152 @@ const settle = 100 * time.Millisecond
 // job is a batch that is being written.
 type job struct {
 	records []stream.Record
+	written chan struct{} // closed when its documents are, and only positions are left
 	done    chan struct{}
 	err     error // read after done
 }
 
+func over(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
 // Follow reads the stream, writes what it says into the index and commits, until something fails: the end of ctx, the reader, ErrMoved. While one
-// batch is written the next is read and opened, which costs as much as writing. Whoever calls it opens the reader at Position, and after an
-// error opens another one there. The reader is used by the calling goroutine only. each is told of every batch that is in; it may be nil and must not block.
+// batch is written the next is read and opened, for as long as the writing takes or until there are as many as batch says: so what comes alone is in at once, and
+// what comes fast is written in few requests. Whoever calls it opens the reader at Position, and after an error opens another one there. The reader is used by
+// the calling goroutine only. each is told of every batch that is in; it may be nil and must not block.
 func (x *Index) Follow(ctx context.Context, r stream.Reader, batch int, each func([]stream.Record)) error {
 	ctx, stop := context.WithCancel(ctx)
-	var busy *job
+	f := &following{x: x, r: r, each: each}
 	defer func() {
 		stop()
-		if busy != nil {
-			<-busy.done
+		for _, j := range f.jobs {
+			<-j.done
 		}
 	}()
 	for {
-		fetch, enough := context.WithCancel(ctx)
-		if j := busy; j != nil {
-			go func() { // ends with the fetch
-				select {
-				case <-fetch.Done():
-					return
-				case <-j.done:
-				}
-				late := time.AfterFunc(settle, enough)
-				<-fetch.Done()
-				late.Stop()
-			}()
-		}
-		records, err := r.Fetch(fetch, batch)
-		early := fetch.Err() != nil && ctx.Err() == nil // there was nothing to read yet
-		enough()
-		if busy != nil {
-			<-busy.done
-			j := busy
-			if busy = nil; j.err != nil {
-				return j.err
-			}
-			if err := r.Commit(ctx, highest(j.records)...); err != nil {
+		for len(f.jobs) > 0 && over(f.jobs[0].done) {
+			if err := f.finish(ctx); err != nil {
 				return err
 			}
-			if each != nil {
-				each(j.records)
-			}
 		}
-		if err != nil && early {
+		if len(f.read) > 0 && f.free() {
+			f.begin(ctx)
 			continue
 		}
-		if err != nil {
+		if len(f.read) >= batch {
+			select {
+			case <-f.jobs[0].done:
+			case <-f.next():
+			}
+			continue
+		}
+		if err := f.fetch(ctx, batch-len(f.read)); err != nil {
+			return f.end(ctx, err)
+		}
+	}
+}
+
+// following is what one Follow has in hand.
+type following struct {
+	x    *Index
+	r    stream.Reader
+	each func([]stream.Record)
+	jobs []*job          // the oldest first; two at most, the documents of the first of them written
+	read []stream.Record // of the next
+}
+
+// next is closed when the job after those there are may begin; nil when the oldest must be done first.
+func (f *following) next() <-chan struct{} {
+	if len(f.jobs) == 2 {
+		return nil
+	}
+	return f.jobs[len(f.jobs)-1].written
+}
+
+func (f *following) free() bool {
+	return len(f.jobs) == 0 || len(f.jobs) == 1 && over(f.jobs[0].written)
+}
+
+// begin writes what was read.
+func (f *following) begin(ctx context.Context) {
+	j := &job{records: f.read, written: make(chan struct{}), done: make(chan struct{})}
+	f.jobs, f.read = append(f.jobs, j), nil
+	go func() {
+		defer close(j.done)
+		j.err = f.x.applyThen(ctx, j.records, at(j.records), func() { close(j.written) })
+	}()
+}
+
+// finish waits for the oldest job and commits it.
+func (f *following) finish(ctx context.Context) error {
+	j := f.jobs[0]
+	<-j.done
+	if f.jobs = f.jobs[1:]; j.err != nil {
+		return j.err
+	}
+	if err := f.r.Commit(ctx, highest(j.records)...); err != nil {
+		return err
+	}
+	if f.each != nil {
+		f.each(j.records)
+	}
+	return nil
+}
+
+// fetch reads more, until the job that is under way lets the next one begin or, when there is nothing to begin with, waits for its commit.
+func (f *following) fetch(ctx context.Context, limit int) error {
+	fetch, enough := context.WithCancel(ctx)
+	defer enough()
+	if len(f.jobs) > 0 {
+		oldest, next, late := f.jobs[0].done, f.next(), time.Duration(0)
+		if len(f.read) == 0 {
+			next, late = nil, settle
+		}
+		go func() { // ends with the fetch
+			select {
+			case <-fetch.Done():
+				return
+			case <-oldest:
+			case <-next:
+			}
+			wait := time.AfterFunc(late, enough)
+			<-fetch.Done()
+			wait.Stop()
+		}()
+	}
+	records, err := f.r.Fetch(fetch, limit)
+	if err != nil && fetch.Err() != nil && ctx.Err() == nil {
+		return nil // there was nothing to read yet
+	}
+	f.read = append(f.read, records...)
+	return err
+}
+
+// end writes and commits what was read before the reader failed.
+func (f *following) end(ctx context.Context, why error) error {
+	for len(f.jobs) > 0 || len(f.read) > 0 {
+		if len(f.read) > 0 && f.free() {
+			f.begin(ctx)
+		}
+		if err := f.finish(ctx); err != nil {
 			return err
 		}
-		busy = &job{records: records, done: make(chan struct{})}
-		go func(j *job) {
-			defer close(j.done)
-			j.err = x.ApplyRecords(ctx, j.records)
-		}(busy)
 	}
+	return why
+}
+
+// at is what an index keeps of the positions.
+func at(records []stream.Record) []search.Position {
+	var list []search.Position
+	for _, p := range highest(records) {
+		list = append(list, search.Position(p))
+	}
+	return list
 }
 
 // highest position of each partition.

@@ -14,7 +14,7 @@ import (
 
 const (
 	newline   = '\n'
-	maxCached = 4096 // documents kept as they were last written, since a contact's events come close together
+	maxCached = 4096 // documents that are kept, twice, as they were last written, since a contact's events come close together
 	perWrite  = 2000 // documents that are held before they are written, when Apply is given very many events
 )
 
@@ -23,9 +23,10 @@ type generation struct {
 	x      *Index
 	name   string
 	extras extras
-	cache  map[intake.Subject]known
+	cache  cache
 
 	documents int // written so far
+	size      int // of a document as it is written, about
 }
 
 // known is a document as it was last read or written, zero when there is none, and the last event of its subject that was seen. The event
@@ -36,137 +37,205 @@ type known struct {
 	seen intake.Sequence
 }
 
+// cache holds what was used last. What was not used while as much again came is forgotten.
+type cache struct{ young, old map[intake.Subject]known }
+
+func (c *cache) get(id intake.Subject) (known, bool) {
+	k, ok := c.young[id]
+	if !ok {
+		k, ok = c.old[id]
+	}
+	return k, ok
+}
+
+func (c *cache) put(id intake.Subject, k known) {
+	if c.young == nil || len(c.young) >= maxCached {
+		c.young, c.old = make(map[intake.Subject]known, maxCached), c.young
+	}
+	c.young[id] = k
+}
+
+func (c *cache) drop(id intake.Subject) {
+	delete(c.young, id)
+	delete(c.old, id)
+}
+
 func (x *Index) generation(name string) *generation {
-	g := &generation{x: x, name: name, cache: map[intake.Subject]known{}}
+	g := &generation{x: x, name: name, size: 2048}
 	if e := x.extras.Load(); e != nil {
 		g.extras = *e
 	}
 	return g
 }
 
-// apply folds the records into documents, writes those that changed, and then the positions.
-func (g *generation) apply(ctx context.Context, records []stream.Record, at []search.Position) error {
-	for len(records) > perWrite {
-		if err := g.fold(ctx, records[:perWrite]); err != nil {
+// take folds the records into documents and writes those that changed.
+func (g *generation) take(ctx context.Context, records []stream.Record) error {
+	for part := range slices.Chunk(records, perWrite) {
+		if err := g.fold(ctx, part); err != nil {
 			return err
 		}
-		records = records[perWrite:]
 	}
-	if err := g.fold(ctx, records); err != nil {
-		return err
-	}
-	return g.keep(ctx, at)
+	return nil
 }
 
-// applyEvents does the same with events and says how many documents it wrote.
+// applyEvents does the same with events, keeps the positions then, and says how many documents it wrote.
 func (g *generation) applyEvents(ctx context.Context, events []intake.Event, at []search.Position) (int, error) {
 	before := g.documents
 	records := make([]stream.Record, len(events))
 	for i, e := range events {
 		records[i] = stream.Record{Event: e}
 	}
-	err := g.apply(ctx, records, at)
+	err := g.take(ctx, records)
+	if err == nil {
+		err = g.keep(ctx, at)
+	}
 	return g.documents - before, err
 }
 
-// fold writes the documents of some records.
+// fold writes the documents of some records. Of a contact, case or callback that begins here it takes for granted that there is no document yet, which
+// saves asking for each; when Elasticsearch has one all the same (a stream that is read again, an event that came late), its version refuses what was
+// written, and the records are folded into what is there.
 func (g *generation) fold(ctx context.Context, records []stream.Record) error {
-	if len(g.cache) > maxCached {
-		clear(g.cache)
-	}
-	var missing []intake.Subject
-	asked := map[intake.Subject]bool{}
+	all := make(map[intake.Subject]*folding, len(records))
+	order := make([]*folding, 0, len(records))
 	for _, r := range records {
 		id := r.Event.Subject
-		if r.Err != nil || !search.Indexed(id) || asked[id] {
+		if r.Err != nil || !search.Indexed(id) {
 			continue
 		}
-		asked[id] = true
-		if k, ok := g.cache[id]; !ok || r.Event.Sequence > k.seen+1 || r.Event.Sequence.Epoch() < k.seen.Epoch() {
-			missing = append(missing, id)
+		f := all[id]
+		if f == nil {
+			f = &folding{id: id}
+			all[id], order = f, append(order, f)
+		}
+		f.records = append(f.records, r)
+	}
+	var ask []*folding
+	for _, f := range order {
+		first := f.records[0].Event
+		k, ok := g.cache.get(f.id)
+		switch {
+		case ok && first.Sequence <= k.seen+1 && first.Sequence.Epoch() >= k.seen.Epoch():
+			f.known = k
+		case ok || !begins(first):
+			ask = append(ask, f)
 		}
 	}
-	if len(missing) > 0 {
-		var found map[intake.Subject]search.Document
-		err := g.x.persist(ctx, "read documents", func(ctx context.Context) (err error) {
-			found, err = g.x.fetch(ctx, g.name, missing)
-			return err
-		})
-		if err != nil {
+	for {
+		if err := g.read(ctx, ask); err != nil {
 			return err
 		}
-		for _, id := range missing {
-			g.cache[id] = known{doc: found[id]}
+		if err := g.write(ctx, order); err != nil {
+			return err
 		}
-	}
-	changed := map[intake.Subject][]stream.Record{}
-	var order []intake.Subject
-	for _, r := range records {
-		id := r.Event.Subject
-		if !asked[id] || r.Err != nil {
-			continue
-		}
-		k := g.cache[id]
-		if search.Apply(&k.doc, r.Event) {
-			if changed[id] == nil {
-				order = append(order, id)
+		ask = ask[:0]
+		for _, f := range order {
+			if f.item != nil && f.item.conflict { // what is there is not older than what we knew
+				ask = append(ask, f)
 			}
-			changed[id] = append(changed[id], r)
 		}
-		k.seen = max(k.seen, r.Event.Sequence)
-		g.cache[id] = k
+		if len(ask) == 0 {
+			return nil
+		}
+		order = slices.Clone(ask)
 	}
-	return g.write(ctx, order, changed)
 }
 
-// write sends the documents and deals with those that were not taken.
-func (g *generation) write(ctx context.Context, order []intake.Subject, changed map[intake.Subject][]stream.Record) error {
-	if len(order) == 0 {
+// folding is a document that records say something of.
+type folding struct {
+	id      intake.Subject
+	records []stream.Record
+	known
+	changed []stream.Record // those that did
+	item    *item           // how it is written; nil when nothing changed
+}
+
+// begins says whether an event is the first of its subject, ever.
+func begins(e intake.Event) bool {
+	switch e.Data.(type) {
+	case *intake.OfferedV1, *intake.CaseOpenedV1, *intake.CallbackBornV1:
+		return e.Sequence.Count() == 1
+	}
+	return false
+}
+
+// read asks for documents.
+func (g *generation) read(ctx context.Context, ask []*folding) error {
+	if len(ask) == 0 {
 		return nil
 	}
-	items := make([]*item, 0, len(order))
-	callbacks := false
+	ids := make([]intake.Subject, len(ask))
+	for i, f := range ask {
+		ids[i] = f.id
+	}
+	var found map[intake.Subject]search.Document
+	err := g.x.persist(ctx, "read documents", func(ctx context.Context) (err error) {
+		found, err = g.x.fetch(ctx, g.name, ids)
+		return err
+	})
+	for _, f := range ask {
+		f.known = known{doc: found[f.id]}
+	}
+	return err
+}
+
+// write folds the records in, sends the documents that change and deals with those that were not taken.
+func (g *generation) write(ctx context.Context, list []*folding) error {
+	callbacks, sent := false, 0
 	s := g.sending(ctx)
-	for _, id := range order {
-		doc := g.cache[id].doc
-		line, err := encode(make([]byte, 0, 2048), g.x.analyzer, g.extras, &doc)
-		if err != nil {
-			items = append(items, &item{id: string(id), done: true, refused: &cause{"document", "it cannot be written as JSON"}})
+	for _, f := range list {
+		f.changed, f.item = nil, nil
+		for _, r := range f.records {
+			if search.Apply(&f.doc, r.Event) {
+				f.changed = append(f.changed, r)
+			}
+			f.seen = max(f.seen, r.Event.Sequence)
+		}
+		if f.changed == nil {
 			continue
 		}
-		it := indexItem(string(id), doc.Version(), newer, line)
-		items = append(items, it)
-		s.add(it)
-		callbacks = callbacks || doc.Kind == search.Callback
+		line, err := encode(make([]byte, 0, g.size), g.x.analyzer, g.extras, &f.doc)
+		if err != nil {
+			f.item = &item{id: string(f.id), done: true, refused: &cause{"document", "it cannot be written as JSON"}}
+			continue
+		}
+		g.size = max(2048, (7*g.size+len(line)+len(line)/4)/8)
+		f.item = indexItem(string(f.id), f.doc.Version(), newer, line)
+		s.add(f.item)
+		sent++
+		callbacks = callbacks || f.doc.Kind == search.Callback
 	}
 	err := s.wait()
-	g.x.written.Add(1)
+	if sent > 0 {
+		g.x.written.Add(1)
+	}
 	if callbacks {
 		g.x.callbacks.Add(1)
 	}
 	if err != nil {
 		return err
 	}
-	g.documents += len(items)
-	for _, it := range items {
-		id := intake.Subject(it.id)
+	g.documents += sent
+	for _, f := range list {
 		switch {
-		case it.refused != nil:
-			if err := g.refuse(ctx, id, changed[id], it); err != nil {
+		case f.item != nil && f.item.refused != nil:
+			g.cache.drop(f.id)
+			if err := g.refuse(ctx, f); err != nil {
 				return err
 			}
-		case it.conflict:
-			delete(g.cache, id) // what is there is newer than what we know
+		case f.item != nil && f.item.conflict:
+			g.cache.drop(f.id)
+		default:
+			g.cache.put(f.id, f.known)
 		}
 	}
 	return nil
 }
 
 // refuse hands over the events of a document that cannot be written. The document stays as it was before them.
-func (g *generation) refuse(ctx context.Context, id intake.Subject, by []stream.Record, it *item) error {
-	delete(g.cache, id)
-	for _, r := range by {
-		l := Letter{Record: r, Status: it.status, Reason: it.refused.Type + ": " + it.refused.Reason, Attempts: it.attempts}
+func (g *generation) refuse(ctx context.Context, f *folding) error {
+	for _, r := range f.changed {
+		l := Letter{Record: r, Status: f.item.status, Reason: f.item.refused.Type + ": " + f.item.refused.Reason, Attempts: f.item.attempts}
 		if err := g.x.letter(ctx, l); err != nil {
 			return fmt.Errorf("search index: dead letter %s: %w", r.Event.ID(), err)
 		}
