@@ -97,18 +97,38 @@ func (a *Analyzer) Fingerprint() string {
 
 // Fields cuts a document.
 func (a *Analyzer) Fields(d *Document) Fields {
-	f := Fields{}
+	size := len(d.Address.Reveal()) + len(d.Category)
+	for _, w := range d.Words {
+		size += len(w.Reveal())
+	}
+	size = min(size/3, MaxWords) + 8 // about as many tokens of each kind as there are Han characters
+	words, phrase, sound := make([]string, 0, size), make([]string, 0, size), make([]string, 0, size)
+	single := make([]rune, 0, size)
+	f := make(Fields, 10)
+	place := FieldWords // where words go
+	emit := func(field Field, text string, _, _ int) {
+		switch {
+		case field == FieldChars:
+			r, _ := utf8.DecodeRuneInString(text)
+			single = append(single, r)
+		case field == FieldSound:
+			sound = append(sound, text)
+		case field == FieldPhrase:
+			phrase = append(phrase, text)
+		case field == FieldWords && place == FieldWords:
+			words = append(words, text)
+		case field == FieldWords:
+			f[place] = append(f[place], text)
+		default:
+			f[field] = append(f[field], text)
+		}
+	}
 	room := MaxWords
 	take := func(text string, words Field) {
 		chars := normalise(text, room)
 		room -= len(chars)
-		for _, t := range a.tokens(chars) {
-			field := t.field
-			if field == FieldWords {
-				field = words
-			}
-			f[field] = append(f[field], t.text)
-		}
+		place = words
+		a.cut(spell(chars), emit)
 	}
 	for _, w := range d.Words {
 		take(w.Reveal(), FieldWords)
@@ -116,6 +136,9 @@ func (a *Analyzer) Fields(d *Document) Fields {
 	take(d.Address.Reveal(), FieldAddress)
 	take(d.Category, FieldWords)
 	a.nameFields(f, d.Name)
+	for _, c := range f[FieldChars] { // of the name
+		emit(FieldChars, c, 0, 0)
+	}
 	for _, n := range numberForms(d.Number) {
 		numberFields(f, n)
 	}
@@ -123,8 +146,26 @@ func (a *Analyzer) Fields(d *Document) Fields {
 	for _, c := range d.Contacts {
 		f[FieldID] = append(f[FieldID], idToken(string(c)))
 	}
-	once(f, FieldAddress, FieldChars, FieldName, FieldNameSound, FieldNumber, FieldNumberPart, FieldID)
+	for field, list := range map[Field][]string{FieldWords: words, FieldPhrase: phrase, FieldSound: sound, FieldChars: singles(single)} {
+		if len(list) > 0 {
+			f[field] = list
+		}
+	}
+	once(f, FieldAddress, FieldName, FieldNameSound, FieldNumber, FieldNumberPart, FieldID)
 	return f
+}
+
+// singles gives each character once, in their order.
+func singles(list []rune) []string {
+	slices.Sort(list)
+	list = slices.Compact(list)
+	text := string(list)
+	out := make([]string, 0, len(list))
+	for text != "" {
+		_, n := utf8.DecodeRuneInString(text)
+		out, text = append(out, text[:n]), text[n:]
+	}
+	return out
 }
 
 // once drops repeats in fields where only presence counts, and the empty token.
@@ -150,35 +191,41 @@ type token struct {
 
 // tokens cuts normalised text into everything that documents are found by.
 func (a *Analyzer) tokens(chars []char) []token {
-	var list []token
-	at := 0
-	parts := runs(chars)
+	list := make([]token, 0, 4*len(chars))
+	a.cut(spell(chars), func(field Field, text string, from, to int) { list = append(list, token{field, text, from, to}) })
+	return list
+}
+
+// emit takes a token: what it says and which characters it covers.
+type emit = func(field Field, text string, from, to int)
+
+// cut gives the tokens of a text, one after the other.
+func (a *Analyzer) cut(w spelt, emit emit) {
+	parts := runs(w.chars)
 	for i, r := range parts {
-		for chars[at].from != r.chars[0].from {
-			at++
-		}
 		switch r.script {
 		case han:
-			list = a.hanTokens(list, r.chars, at)
+			a.hanTokens(w, r, emit)
 		case latin:
-			list = latinTokens(list, r.chars, at)
+			latinTokens(w, r, emit)
 		case digit:
-			list = append(list, token{FieldWords, clip(r.String()), at, at + len(r.chars)})
+			end := r.at + len(r.chars)
+			number := clip(w.part(r.at, end))
+			emit(FieldWords, number, r.at, end)
 			if i+1 < len(parts) && parts[i+1].script == han && parts[i+1].joined { // 3号, 12栋
-				list = append(list, token{FieldWords, clip(r.String()) + string(parts[i+1].chars[0].r), at, at + len(r.chars) + 1})
+				emit(FieldWords, number+w.part(end, end+1), r.at, end+1)
 			}
 		}
 	}
-	for _, n := range spokenNumbers(chars) {
+	for _, n := range spokenNumbers(w.chars) {
 		f := Fields{}
 		numberFields(f, n.digits)
 		for name, texts := range f {
 			for _, t := range texts {
-				list = append(list, token{name, t, n.from, n.to})
+				emit(name, t, n.from, n.to)
 			}
 		}
 	}
-	return list
 }
 
 // clip keeps a token short, in whole characters.
@@ -193,20 +240,23 @@ func clip(s string) string {
 	return s[:n]
 }
 
-func (a *Analyzer) hanTokens(list []token, chars []char, at int) []token {
+func (a *Analyzer) hanTokens(w spelt, r run, emit emit) {
+	at, chars := r.at, r.chars
 	if len(chars) == 1 { // a character alone between other things, as in "b座": there is no pair to make
-		list = append(list, token{FieldWords, string(chars[0].r), at, at + 1})
+		emit(FieldWords, w.part(at, at+1), at, at+1)
 	}
+	sounds := a.soundsOf(chars)
 	for i, c := range chars {
-		list = append(list, token{FieldChars, string(c.r), at + i, at + i + 1})
+		emit(FieldChars, w.part(at+i, at+i+1), at+i, at+i+1)
 		if i+1 < len(chars) {
-			list = append(list, token{FieldWords, letters(chars[i : i+2]), at + i, at + i + 2})
-			for _, p := range a.soundPair(c.r, chars[i+1].r) {
-				list = append(list, token{FieldSound, p, at + i, at + i + 2})
+			emit(FieldWords, w.part(at+i, at+i+2), at+i, at+i+2)
+			if pair := sounds.pair(i); pair != "" {
+				emit(FieldSound, pair, at+i, at+i+2)
+				a.otherPairs(c.r, chars[i+1].r, func(pair string) { emit(FieldSound, pair, at+i, at+i+2) })
 			}
 		}
 		if i+2 < len(chars) {
-			list = append(list, token{FieldPhrase, letters(chars[i : i+3]), at + i, at + i + 3})
+			emit(FieldPhrase, w.part(at+i, at+i+3), at+i, at+i+3)
 		}
 	}
 	for i := 0; i < len(chars); { // 三号楼 is 3号楼
@@ -216,11 +266,10 @@ func (a *Analyzer) hanTokens(list []token, chars []char, at int) []token {
 			continue
 		}
 		if i+n < len(chars) && countable(chars[i+n].r) {
-			list = append(list, token{FieldWords, digits + string(chars[i+n].r), at + i, at + i + n + 1})
+			emit(FieldWords, digits+w.part(at+i+n, at+i+n+1), at+i, at+i+n+1)
 		}
 		i += n
 	}
-	return list
 }
 
 // countable are what is numbered in an address or a bus line.
@@ -228,40 +277,70 @@ func countable(r rune) bool {
 	return strings.ContainsRune("号栋幢座楼层单室户弄组队村路期区门车线院", r)
 }
 
-// soundPair gives the pairs of folded syllables of two characters, in all readings.
-func (a *Analyzer) soundPair(x, y rune) []string {
-	x1, x2 := a.sounds.of(x)
-	y1, y2 := a.sounds.of(y)
-	if x1 == "" || y1 == "" {
-		return nil
+// spokenSounds are the folded syllables of characters in their first reading, "-" between them: every pair is a part of that.
+type spokenSounds struct {
+	text string
+	at   []int32 // where each syllable begins and, at 2i+1, ends
+}
+
+func (a *Analyzer) soundsOf(chars []char) spokenSounds {
+	if len(chars) < 2 {
+		return spokenSounds{}
 	}
-	pairs := []string{x1 + "-" + y1}
+	s := spokenSounds{at: make([]int32, 0, 2*len(chars))}
+	var b strings.Builder
+	b.Grow(6 * len(chars))
+	for _, c := range chars {
+		first, _ := a.sounds.of(c.r)
+		s.at = append(s.at, int32(b.Len()))
+		b.WriteString(first)
+		s.at = append(s.at, int32(b.Len()))
+		b.WriteByte('-')
+	}
+	s.text = b.String()
+	return s
+}
+
+// pair of the characters i and i+1; "" when one of them has no sound.
+func (s spokenSounds) pair(i int) string {
+	if s.at[2*i] == s.at[2*i+1] || s.at[2*i+2] == s.at[2*i+3] {
+		return ""
+	}
+	return s.text[s.at[2*i]:s.at[2*i+3]]
+}
+
+// otherPairs gives the pairs of folded syllables of two characters in which one has its second reading.
+func (a *Analyzer) otherPairs(x, y rune, give func(string)) {
+	x2, y2 := a.sounds.second[x], a.sounds.second[y]
+	if x2 == "" && y2 == "" {
+		return
+	}
+	x1, y1 := a.sounds.first[x-firstHan], a.sounds.first[y-firstHan]
 	if x2 != "" {
-		pairs = append(pairs, x2+"-"+y1)
+		give(x2 + "-" + y1)
 	}
 	if y2 != "" {
-		pairs = append(pairs, x1+"-"+y2)
+		give(x1 + "-" + y2)
 	}
 	if x2 != "" && y2 != "" {
-		pairs = append(pairs, x2+"-"+y2)
+		give(x2 + "-" + y2)
 	}
-	return pairs
 }
 
 // latinTokens gives a word, and the words and numbers it is made of: 4g and 4, g.
-func latinTokens(list []token, chars []char, at int) []token {
-	list = append(list, token{FieldWords, clip(letters(chars)), at, at + len(chars)})
+func latinTokens(w spelt, r run, emit emit) {
+	chars, at := r.chars, r.at
+	emit(FieldWords, clip(w.part(at, at+len(chars))), at, at+len(chars))
 	for i := 0; i < len(chars); {
 		j := i + 1
 		for j < len(chars) && (scriptOf(chars[j].r) == digit) == (scriptOf(chars[i].r) == digit) {
 			j++
 		}
 		if j-i < len(chars) && j-i > 1 {
-			list = append(list, token{FieldWords, clip(letters(chars[i:j])), at + i, at + j})
+			emit(FieldWords, clip(w.part(at+i, at+j)), at+i, at+j)
 		}
 		i = j
 	}
-	return list
 }
 
 // spoken is a telephone number as it stands in a text.
@@ -275,6 +354,9 @@ type spoken struct {
 func spokenNumbers(chars []char) []spoken {
 	var list []spoken
 	for i := 0; i < len(chars); i++ {
+		if _, said := numeralDigit(chars[i].r); !said && scriptOf(chars[i].r) != digit {
+			continue // no number begins here
+		}
 		var b strings.Builder
 		end := i
 		for j := i; j < len(chars) && b.Len() < 20; j++ {
@@ -358,19 +440,25 @@ func fours(digits string) []string {
 // nameFields gives a name whole and in parts of two or more characters, its family name (^张) for "张阿姨", and its sound: the
 // syllables, and their initials.
 func (a *Analyzer) nameFields(f Fields, name pii.Name) {
-	chars := normalise(name.Reveal(), maxToken)
-	for _, r := range runs(chars) {
+	w := spell(normalise(name.Reveal(), maxToken))
+	for _, r := range runs(w.chars) {
+		end := r.at + len(r.chars)
 		if r.script != han {
-			f[FieldName] = append(f[FieldName], clip(r.String()))
+			f[FieldName] = append(f[FieldName], clip(w.part(r.at, end)))
 			continue
 		}
-		f[FieldName] = append(append(f[FieldName], "^"+string(r.chars[0].r)), grams(r.chars, 2, 4)...)
+		f[FieldName] = append(f[FieldName], "^"+w.part(r.at, r.at+1))
+		for i := r.at; i < end; i++ {
+			for n := 2; n <= 4 && i+n <= end; n++ {
+				f[FieldName] = append(f[FieldName], w.part(i, i+n))
+			}
+		}
 		if folded := a.nameSound(r.chars); folded != "" {
-			joined, initials := spelled(r.chars)
+			joined, initials := a.spelled(r.chars)
 			f[FieldNameSound] = append(f[FieldNameSound], folded, joined, initials)
 		}
-		for _, c := range r.chars {
-			f[FieldChars] = append(f[FieldChars], string(c.r))
+		for i := r.at; i < end; i++ {
+			f[FieldChars] = append(f[FieldChars], w.part(i, i+1))
 		}
 	}
 }
@@ -409,16 +497,17 @@ func (a *Analyzer) readings(chars []char) []string {
 }
 
 // spelled gives a name as people type it in letters, "zhangguifang", and its initials, "zgf".
-func spelled(chars []char) (joined, initials string) {
+func (a *Analyzer) spelled(chars []char) (joined, initials string) {
+	var all, first [64]byte
+	j, f := all[:0], first[:0]
 	for _, c := range chars {
-		s := reading(c.r)
+		s := a.sounds.plain(c.r)
 		if s == "" {
 			return "", ""
 		}
-		joined += s
-		initials += s[:1]
+		j, f = append(j, s...), append(f, s[0])
 	}
-	return joined, initials
+	return string(j), string(f)
 }
 
 // grams gives all stretches of lo to hi characters.

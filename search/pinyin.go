@@ -18,7 +18,16 @@ var readingTable string
 // sounds gives the folded syllables of each Han character: one, or two where a second reading matters.
 type sounds struct {
 	first  [lastHan - firstHan + 1]string
+	typed  [lastHan - firstHan + 1]string // the first as it is typed, not folded
 	second map[rune]string
+}
+
+// plain is the commonest syllable as it is typed.
+func (s *sounds) plain(r rune) string {
+	if r < firstHan || r > lastHan {
+		return reading(r)
+	}
+	return s.typed[r-firstHan]
 }
 
 const (
@@ -98,7 +107,8 @@ func newSounds(region string) (*sounds, error) {
 		return f
 	}
 	for r := range s.first {
-		s.first[r] = folded(reading(rune(r + firstHan)))
+		s.typed[r] = reading(rune(r + firstHan))
+		s.first[r] = folded(s.typed[r])
 	}
 	for line := range strings.Lines(readingTable) {
 		f := strings.Fields(line)

@@ -18,10 +18,18 @@ type char struct {
 // small, traditional characters simplified. Controls, NUL, zero-width and private characters are dropped; what is no letter,
 // digit or Han character becomes a space. At most limit characters are read, so that a pasted megabyte costs no more than a letter.
 func normalise(s string, limit int) []char {
-	out := make([]char, 0, min(len(s), limit))
+	out := make([]char, 0, max(min(utf8.RuneCountInString(s), limit), 0))
 	for i, r := range s {
 		if limit--; limit < 0 {
 			break
+		}
+		if r >= firstHan && r <= lastHan { // nearly all there is
+			if simple := simpleHan[r-firstHan]; simple != 0 {
+				out = append(out, char{simple, i, i + 3})
+			} else {
+				out = append(out, char{r, i, i + 3})
+			}
+			continue
 		}
 		to := i + utf8.RuneLen(r)
 		if r == utf8.RuneError {
@@ -33,7 +41,7 @@ func normalise(s string, limit int) []char {
 		if r >= 0xFF01 && r <= 0xFF5E { // ！ to ～ are ! to ~ made wide
 			r -= 0xFEE0
 		}
-		if unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Co, r) || unicode.Is(unicode.Mn, r) {
+		if r > unicode.MaxASCII && (unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Co, r) || unicode.Is(unicode.Mn, r)) {
 			continue
 		}
 		r = unicode.ToLower(r)
@@ -59,6 +67,16 @@ var simplified = func() map[rune]rune {
 	return m
 }()
 
+// simpleHan is the same for the characters that are common, 0 for one that stays.
+var simpleHan = func() (t [lastHan - firstHan + 1]rune) {
+	for from, to := range simplified {
+		if from >= firstHan && from <= lastHan {
+			t[from-firstHan] = to
+		}
+	}
+	return t
+}()
+
 //go:embed tables/traditional.txt
 var traditionalTable string
 
@@ -71,11 +89,12 @@ const (
 	digit
 )
 
-// run is a stretch of one script; joined says that it follows the run before without anything between.
+// run is a stretch of one script, from the character at on; joined says that it follows the run before without anything between.
 type run struct {
 	script script
 	chars  []char
 	joined bool
+	at     int
 }
 
 func (r run) String() string { return letters(r.chars) }
@@ -88,10 +107,41 @@ func letters(chars []char) string {
 	return b.String()
 }
 
+// spelt is normalised text as characters and as one string, of which every token of letters that stand together is a part.
+type spelt struct {
+	chars []char
+	text  string
+	at    []int32 // where each character begins in text, and where the last ends
+}
+
+func spell(chars []char) spelt {
+	w := spelt{chars: chars, at: make([]int32, 1, len(chars)+1)}
+	var b strings.Builder
+	b.Grow(3 * len(chars))
+	for _, c := range chars {
+		b.WriteRune(c.r)
+		w.at = append(w.at, int32(b.Len()))
+	}
+	w.text = b.String()
+	return w
+}
+
+// part gives the letters of the characters from i up to j.
+func (w spelt) part(i, j int) string { return w.text[w.at[i]:w.at[j]] }
+
 func scriptOf(r rune) script {
 	switch {
+	case r >= firstHan && r <= lastHan:
+		return han
 	case r >= '0' && r <= '9':
 		return digit
+	case r >= 'a' && r <= 'z':
+		return latin
+	case r <= unicode.MaxASCII:
+		if r >= 'A' && r <= 'Z' {
+			return latin
+		}
+		return 0
 	case unicode.Is(unicode.Han, r):
 		return han
 	case unicode.IsLetter(r), unicode.IsDigit(r):
@@ -121,7 +171,7 @@ func runs(chars []char) []run {
 			j++
 		}
 		joined := i > 0 && len(list) > 0 && scriptOf(chars[i-1].r) != 0
-		list = append(list, run{s, chars[i:j], joined})
+		list = append(list, run{s, chars[i:j], joined, i})
 		i = j
 	}
 	return list
