@@ -195,7 +195,13 @@ func (s Sequence) Next(epoch uint32) Sequence {
 }
 
 // String writes it as 16 hex digits.
-func (s Sequence) String() string { return fmt.Sprintf("%016x", uint64(s)) }
+func (s Sequence) String() string {
+	var b [16]byte
+	for i := range b {
+		b[i] = "0123456789abcdef"[s>>(60-4*i)&15]
+	}
+	return string(b[:])
+}
 
 // ParseSequence reads 16 hex digits.
 func ParseSequence(s string) (Sequence, error) {

@@ -67,47 +67,64 @@ func (c *Codec) decode(raw []byte) (e intake.Event, personal []byte, err error) 
 	if !utf8.Valid(raw) || !json.Valid(raw) {
 		return e, nil, form("not JSON in UTF-8")
 	}
-	list, err := members(raw)
+	var room [16]member
+	list, err := membersInto(room[:0], raw)
 	if err != nil {
 		return e, nil, err
 	}
 	var data, schema, content []byte
-	attr := map[string]string{}
+	var version, id, kind, at, sequence string
 	for _, m := range list {
-		switch {
-		case ours[m.name]:
-			s, err := unquote(m.value)
-			if err != nil {
-				return e, nil, form("%s: %w", m.name, err)
-			}
-			if !attribute(s) {
-				return e, nil, form("%s is empty or has control characters", m.name)
-			}
-			attr[m.name] = s
-		case m.name == "data":
+		to := &version
+		switch m.name {
+		case "specversion":
+		case "id":
+			to = &id
+		case "source":
+			to = &e.Source
+		case "type":
+			to = &kind
+		case "subject":
+			to = (*string)(&e.Subject)
+		case "time":
+			to = &at
+		case "partitionkey":
+			to = &e.PartitionKey
+		case "sequence":
+			to = &sequence
+		case "data":
 			data = m.value
-		case m.name == "dataschema":
+			continue
+		case "dataschema":
 			schema = m.value
-		case m.name == "datacontenttype":
+			continue
+		case "datacontenttype":
 			content = m.value
+			continue
 		default:
 			keep(&e.Extra.Envelope, m.name, m.value)
+			continue
+		}
+		if *to, err = unquote(m.value); err != nil {
+			return e, nil, form("%s: %w", m.name, err)
+		}
+		if !attribute(*to) {
+			return e, nil, form("%s is empty or has control characters", m.name)
 		}
 	}
-	if attr["specversion"] != "1.0" {
+	if version != "1.0" {
 		return e, nil, form("specversion is not 1.0")
 	}
-	e.Source, e.Subject, e.PartitionKey = attr["source"], intake.Subject(attr["subject"]), attr["partitionkey"]
-	if e.Time, err = parseTime(attr["time"]); err != nil {
+	if e.Time, err = parseTime(at); err != nil {
 		return e, nil, err
 	}
-	if e.Sequence, err = intake.ParseSequence(attr["sequence"]); err != nil {
+	if e.Sequence, err = intake.ParseSequence(sequence); err != nil {
 		return e, nil, form("%w", err)
 	}
-	if attr["id"] != e.ID() {
+	if id != e.ID() {
 		return e, nil, form("id is not subject/sequence")
 	}
-	if attr["type"] == "" {
+	if kind == "" {
 		return e, nil, form("no type")
 	}
 	if content != nil {
@@ -119,7 +136,7 @@ func (c *Codec) decode(raw []byte) (e intake.Event, personal []byte, err error) 
 			keep(&e.Extra.Envelope, "datacontenttype", content)
 		}
 	}
-	t := intake.Type(attr["type"])
+	t := intake.Type(kind)
 	_, lifted := c.upcasters[t]
 	if _, known := shapes[t]; !known && !lifted {
 		if schema != nil {
@@ -167,19 +184,23 @@ func (c *Codec) decodeData(e *intake.Event, t intake.Type, data []byte) (persona
 	if data == nil || data[0] != '{' {
 		return nil, form("data is no object")
 	}
-	list, err := members(data)
+	var room [16]member
+	list, err := membersInto(room[:0], data)
 	if err != nil {
 		return nil, form("data: %w", err)
 	}
-	for _, m := range list {
+	for i, m := range list {
 		if m.name == "personal" {
-			personal = present(m.value)
+			personal, list = present(m.value), slices.Delete(list, i, i+1)
+			break
 		}
 	}
 	if _, old := c.upcasters[t]; old {
 		if t, data, err = c.upcast(t, list); err != nil {
 			return nil, err
 		}
+	} else if e.Data, _ = intake.New(t); fillings[t].fill(list, e.Data) {
+		return personal, nil
 	}
 	extra := map[string]json.RawMessage{}
 	known, err := shapes[t].split(data, "", extra)

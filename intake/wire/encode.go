@@ -29,10 +29,6 @@ var shapes = func() map[intake.Type]*shape {
 // unknownShape knows nothing: all members of data go into Extra.
 var unknownShape = &shape{}
 
-// ours are the members of the envelope that have a place of their own in intake.Event.
-var ours = map[string]bool{"specversion": true, "id": true, "source": true, "type": true, "subject": true, "time": true,
-	"partitionkey": true, "sequence": true}
-
 // Encode writes the event on one line. It fails with intake.ErrInvalid for an event that Check refuses, with what Keys
 // says when there is no secret to seal it with, and with ErrForm for one that can't be written.
 func (c *Codec) Encode(e intake.Event) ([]byte, error) {

@@ -2,9 +2,12 @@ package wire
 
 import (
 	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
+	"unicode/utf8"
 
 	"yingda/intake"
 )
@@ -103,5 +106,36 @@ func FuzzDecodeClear(f *testing.F) {
 			t.Fatalf("%s cannot be opened by who sealed it", out)
 		}
 		same(t, c, e, back)
+	})
+}
+
+// What is put in its place by hand is what the decoder would have made of it.
+func FuzzFillIsTheDecoder(f *testing.F) {
+	for _, s := range []string{`{"channel":"phone","line":"main","switchboard":"main","origin":"trunk-1","withheld":true}`, `{"priority":1,"ahead":-0,"why":"\u0061"}`, `{"priority":1e2}`,
+		`{"ahead":9223372036854775808}`, `{"waited_ms":12,"q850":16,"outcome":"answered","by":"resident","flags":["quick_drop"]}`, `{"provisional":null}`, `{"why":"\\"}`, `{"why":"a\"b"}`, `{ "why" : "x" , "ahead":2 }`, `{"Why":"x"}`, `{"why":1}`} {
+		for n := range 4 {
+			f.Add(s, n)
+		}
+	}
+	types := intake.Types()
+	f.Fuzz(func(t *testing.T, raw string, n int) {
+		if !utf8.ValidString(raw) || !json.Valid([]byte(raw)) || raw[space([]byte(raw), 0)] != '{' {
+			return
+		}
+		list, err := members([]byte(raw))
+		if err != nil {
+			return
+		}
+		kind := types[uint(n)%uint(len(types))]
+		byHand, _ := intake.New(kind)
+		if !fillings[kind].fill(list, byHand) {
+			return
+		}
+		extra := map[string]json.RawMessage{}
+		known, err := shapes[kind].split([]byte(raw), "", extra)
+		want, _ := intake.New(kind)
+		if err != nil || len(extra) > 0 || json.Unmarshal(known, want) != nil || !reflect.DeepEqual(byHand, want) {
+			t.Errorf("%s: %s is read as %+v, want %+v (%v, %v)", kind, raw, byHand, want, extra, err)
+		}
 	})
 }

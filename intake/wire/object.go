@@ -19,20 +19,28 @@ type member struct {
 }
 
 // members takes an object apart, in order. Two members of one name are refused: readers would differ about which one counts.
-func members(raw []byte) ([]member, error) {
+func members(raw []byte) ([]member, error) { return membersInto(nil, raw) }
+
+// membersInto appends them to list, which is empty and may have room for them.
+func membersInto(list []member, raw []byte) ([]member, error) {
 	i := space(raw, 0)
 	if raw[i] != '{' {
 		return nil, form("%s where an object belongs", kindOf(raw[i]))
 	}
-	list := make([]member, 0, 16)
+	if list == nil {
+		list = make([]member, 0, 16)
+	}
 	for i = space(raw, i+1); raw[i] != '}'; {
 		if raw[i] == ',' {
 			i = space(raw, i+1)
 		}
 		end := skip(raw, i)
-		name, err := unquote(raw[i:end])
-		if err != nil {
-			return nil, err
+		name, known := names[string(raw[i+1:end-1])] // none of them has an escape in it
+		if !known {
+			var err error
+			if name, err = unquote(raw[i:end]); err != nil {
+				return nil, err
+			}
 		}
 		i = space(raw, space(raw, end)+1) // over the colon
 		end = skip(raw, i)
@@ -82,6 +90,18 @@ func space(b []byte, i int) int {
 
 // skip gives the index after the value that begins at i.
 func skip(b []byte, i int) int {
+	if b[i] == '"' { // most are strings
+		for {
+			i += 1 + bytes.IndexByte(b[i+1:], '"')
+			n := i
+			for b[n-1] == '\\' {
+				n--
+			}
+			if (i-n)%2 == 0 {
+				return i + 1
+			}
+		}
+	}
 	depth := 0
 	for i < len(b) {
 		switch b[i] {

@@ -26,9 +26,11 @@ const (
 	monthLayout = "2006-01"
 )
 
+var strict = base64.StdEncoding.Strict()
+
 var personalShape = shapeOf(reflect.TypeFor[intake.PersonalJSON]())
 
-func box(secret []byte, subject intake.Subject) (cipher.AEAD, error) {
+func boxOf(secret []byte, subject intake.Subject) (cipher.AEAD, error) {
 	key, err := hkdf.Key(sha256.New, secret, nil, string(subject), 32)
 	if err != nil {
 		return nil, err
@@ -63,7 +65,7 @@ func (c *Codec) seal(e intake.Event, id string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("wire: no secret of %s to seal %s with: %w", month, id, err)
 	}
-	aead, err := box(secret, e.Subject)
+	aead, err := boxOf(secret, e.Subject)
 	if err != nil {
 		return nil, fmt.Errorf("wire: seal %s: %w", id, err)
 	}
@@ -90,64 +92,85 @@ func clearPersonal(e intake.Event) ([]byte, error) {
 
 // open reads the sealed personal part raw into e. What it can't open stays in e.Sealed.
 func (c *Codec) open(e *intake.Event, raw []byte) error {
-	list, err := members(raw)
+	var room [8]member
+	list, err := membersInto(room[:0], raw)
 	if err != nil {
 		return form("data.personal: %w", err)
 	}
-	part := map[string]string{}
+	var version, month, box string
+	texts, sealed := 0, false
 	for _, m := range list {
-		if s, err := unquote(m.value); err == nil {
-			part[m.name] = s
+		text, err := unquote(m.value)
+		if err != nil {
+			continue
+		}
+		texts++
+		switch m.name {
+		case "sealed":
+			version, sealed = text, true
+		case "month":
+			month = text
+		case "box":
+			box = text
 		}
 	}
-	version, sealed := part["sealed"]
 	if !sealed {
 		return form("data.personal is in clear")
 	}
-	e.Sealed = compact(raw)
-	if version != sealVersion || len(list) != 3 || len(part) != 3 {
-		return nil // by a newer writer: not for us to read
-	}
-	if _, err := time.Parse(monthLayout, part["month"]); err != nil {
-		return nil // Keys may make what it is asked for, so it is asked for months only
-	}
-	sealedBytes, err := base64.StdEncoding.Strict().DecodeString(part["box"])
-	if err != nil {
+	shut := func() error { // it stays as it is
+		e.Sealed = compact(raw)
 		return nil
 	}
-	secret, err := c.keys.Month(part["month"])
+	if version != sealVersion || len(list) != 3 || texts != 3 {
+		return shut() // by a newer writer: not for us to read
+	}
+	if _, err := time.Parse(monthLayout, month); err != nil {
+		return shut() // Keys may make what it is asked for, so it is asked for months only
+	}
+	sealedBytes, err := strict.DecodeString(box)
+	if err != nil {
+		return shut()
+	}
+	secret, err := c.keys.Month(month)
 	if errors.Is(err, intake.ErrLater) {
-		return fmt.Errorf("wire: secret of %s: %w", part["month"], err)
+		return fmt.Errorf("wire: secret of %s: %w", month, err)
 	}
 	if err != nil {
-		return nil
+		return shut()
 	}
-	aead, err := box(secret, e.Subject)
+	aead, err := boxOf(secret, e.Subject)
 	if err != nil || len(sealedBytes) < aead.NonceSize() {
-		return nil
+		return shut()
 	}
-	nonce := sealedBytes[:aead.NonceSize()]
-	clear, err := aead.Open(nil, nonce, sealedBytes[len(nonce):], []byte(e.ID()))
+	nonce, shutBytes := sealedBytes[:aead.NonceSize()], sealedBytes[aead.NonceSize():]
+	clear, err := aead.Open(shutBytes[:0], nonce, shutBytes, []byte(e.ID()))
 	if err != nil {
-		return nil // another secret than ours, or a box of another event: whoever it is about, we can't tell
+		return shut() // another secret than ours, or a box of another event: whoever it is about, we can't tell
 	}
-	e.Sealed = nil
 	return readPersonal(e, clear)
 }
 
 // readPersonal reads a personal part in clear. Its errors do not repeat it.
 func readPersonal(e *intake.Event, clear []byte) error {
-	extra := map[string]json.RawMessage{}
 	if !json.Valid(clear) || clear[space(clear, 0)] != '{' {
 		return form("data.personal is no object")
 	}
-	known, err := personalShape.split(clear, "", extra)
+	var room [8]member
+	list, err := membersInto(room[:0], clear)
 	if err != nil {
 		return form("data.personal has a member twice")
 	}
 	var p intake.PersonalJSON
-	if json.Unmarshal(known, &p) != nil {
-		return form("data.personal has a member of the wrong kind")
+	var extra map[string]json.RawMessage
+	if !personalFilling.fill(list, &p) {
+		p, extra = intake.PersonalJSON{}, map[string]json.RawMessage{}
+		known, err := personalShape.split(clear, "", extra)
+		if err != nil {
+			return form("data.personal has a member twice")
+		}
+		if json.Unmarshal(known, &p) != nil {
+			return form("data.personal has a member of the wrong kind")
+		}
 	}
 	e.Personal = p.Conceal()
 	if len(extra) > 0 {
