@@ -44,7 +44,7 @@ func (a *App) booksConsumer() *consumer {
 
 // searchConsumer keeps the index; its positions are in it.
 func (a *App) searchConsumer() *consumer {
-	return &consumer{name: searchGroup, stream: a.stream, slog: a.log, after: a.changes.tell, dead: a.deadLetters,
+	return &consumer{name: searchGroup, stream: a.stream, slog: a.log, after: a.changes.tell, dead: a.deadLetters, follow: a.followIndex(),
 		from:  func(ctx context.Context) ([]stream.Position, error) { return indexPositions(ctx, a.index) },
 		apply: func(ctx context.Context, records []stream.Record) error { return indexApply(ctx, a.index, records) },
 		once:  func(ctx context.Context, r stream.Record) error { return indexApply(ctx, a.index, []stream.Record{r}) }}
@@ -63,6 +63,7 @@ func (a *App) startReaders(run context.Context, wg *sync.WaitGroup) {
 	}
 	out := &relay{db: a.DB, log: a.relayTo(), decode: a.codec.Decode, slog: a.log}
 	wg.Go(func() { out.run(run) })
+	wg.Go(func() { a.keepIndex(run) })
 	if x, ok := a.index.(*bleve.Index); ok && x.Stale() {
 		wg.Go(func() {
 			a.log.Info("the index was made by another version; it is built again while people go on searching")

@@ -8,7 +8,6 @@ import (
 	"yingda/intake/answerrate"
 	"yingda/intake/books"
 	"yingda/intake/queue"
-	"yingda/search/elastic"
 	"yingda/web"
 )
 
@@ -239,10 +238,8 @@ func (v *view) alarms() []web.Alarm {
 	if since := v.rulesFile.bad.Load(); since > 0 {
 		list = append(list, web.Alarm{What: "rules", Since: time.UnixMilli(since)})
 	}
-	if x, ok := v.index.(*elastic.Index); ok {
-		if since, _ := x.Trouble(); !since.IsZero() {
-			list = append(list, web.Alarm{What: "search", Since: since})
-		}
+	if since := v.indexLate(); !since.IsZero() {
+		list = append(list, web.Alarm{What: "search", Since: since})
 	}
 	if v.outbox != nil {
 		if since := v.outbox.relay.State().Failing; !since.IsZero() {

@@ -61,6 +61,17 @@ func (x *Index) prepare(ctx context.Context) (string, error) {
 	return name, nil
 }
 
+// Generation names the index that the alias stands for, made when there is none.
+func (x *Index) Generation(ctx context.Context) (string, error) {
+	if x.closed.Load() {
+		return "", search.ErrClosed
+	}
+	if _, err := x.prepared(ctx); err != nil {
+		return "", err
+	}
+	return x.resolve(ctx)
+}
+
 // resolve gives the generation that the alias stands for.
 func (x *Index) resolve(ctx context.Context) (string, error) {
 	var found map[string]struct{}

@@ -241,8 +241,7 @@ func (b *build) copy(ctx context.Context) ([]search.Position, error) {
 	if err != nil {
 		return nil, err
 	}
-	every := oneOf(fieldKind, []search.Kind{search.Contact, search.Case, search.Callback})
-	err = b.x.walk(ctx, b.old, every, func(hits []hit) error {
+	err = b.x.walk(ctx, b.old, everything(), func(hits []hit) error {
 		items := make([]*item, 0, len(hits))
 		for _, h := range hits {
 			doc, err := search.Load(h.Source.Doc)

@@ -13,6 +13,34 @@ import (
 // Retain deletes documents of matters that have ended and were last changed before the given time, and says how many. What is
 // open stays however old it is, and so does what changes while this runs. It is to be called by one node, every day or so.
 func (x *Index) Retain(ctx context.Context, before time.Time) (int, error) {
+	return x.drop(ctx, obj{"range": obj{fieldUpdated: obj{"lt": before.UnixMilli()}}})
+}
+
+// Forget deletes documents of matters that came and ended between two times, because what names a person in the events of that time was destroyed in the
+// stream. Those that reach beyond it, or are still open, may hold words of that time beside others: they stay, and mixed says how many there are; what they say is
+// right again after a Reindex from the stream.
+func (x *Index) Forget(ctx context.Context, from, to time.Time) (deleted, mixed int, err error) {
+	within := []any{obj{"range": obj{fieldArrived: obj{"gte": from.UnixMilli()}}}, obj{"range": obj{fieldUpdated: obj{"lt": to.UnixMilli()}}}}
+	if deleted, err = x.drop(ctx, within...); err != nil {
+		return deleted, 0, err
+	}
+	if err := x.flush(ctx, x.alias); err != nil {
+		return deleted, 0, err
+	}
+	var answer struct {
+		Count int `json:"count"`
+	}
+	q := obj{"query": obj{"bool": obj{"filter": []any{everything(), obj{"range": obj{fieldArrived: obj{"lt": to.UnixMilli()}}}, obj{"range": obj{fieldUpdated: obj{"gte": from.UnixMilli()}}}}}}}
+	err = x.client.json(ctx, shortTime, http.MethodPost, "/"+x.alias+"/_count", q, &answer)
+	return deleted, answer.Count, err
+}
+
+func everything() obj {
+	return oneOf(fieldKind, []search.Kind{search.Contact, search.Case, search.Callback})
+}
+
+// drop deletes documents of ended matters that pass the filters.
+func (x *Index) drop(ctx context.Context, filters ...any) (int, error) {
 	if x.closed.Load() {
 		return 0, search.ErrClosed
 	}
@@ -24,9 +52,7 @@ func (x *Index) Retain(ctx context.Context, before time.Time) (int, error) {
 		return 0, err
 	}
 	g, gone := x.generation(name), 0
-	old := obj{"bool": obj{"filter": []any{
-		oneOf(fieldKind, []search.Kind{search.Contact, search.Case, search.Callback}), termOf(fieldOpen, yes(false)), obj{"range": obj{fieldUpdated: obj{"lt": before.UnixMilli()}}},
-	}}}
+	old := obj{"bool": obj{"filter": append([]any{everything(), termOf(fieldOpen, yes(false))}, filters...)}}
 	err = x.walk(ctx, name, old, func(hits []hit) error {
 		items := make([]*item, len(hits))
 		for i, h := range hits {
@@ -47,6 +73,11 @@ func (x *Index) Retain(ctx context.Context, before time.Time) (int, error) {
 		}
 		return nil
 	})
+	x.fold.Lock()
+	if x.gen != nil {
+		x.gen.cache = cache{} // or what is remembered would be written again with the next event
+	}
+	x.fold.Unlock()
 	if errors.Is(err, ErrMoved) {
 		err = nil // a reindex has taken over; the next run deletes there what was copied meanwhile
 	}

@@ -1,0 +1,230 @@
+//go:build services
+
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"yingda/intake"
+	"yingda/internal/pii"
+	"yingda/search"
+	"yingda/search/elastic"
+)
+
+// indexed is a program without telephones whose search is in Elasticsearch.
+func indexed(t *testing.T) (*App, *elastic.Index) {
+	t.Helper()
+	server := os.Getenv("YINGDA_TEST_ELASTICSEARCH")
+	if server == "" {
+		t.Fatal("YINGDA_TEST_ELASTICSEARCH is not set; run make test-services")
+	}
+	c := Default()
+	c.Data = t.TempDir()
+	c.Search.Elastic.Addresses, c.Search.Elastic.Index = []string{server}, "app-"+strings.ReplaceAll(uuid.NewString(), "-", "")[:12]
+	s, err := OpenStore(t.Context(), c, StoreOptions{Logger: slog.New(slog.DiscardHandler), Now: time.Now, Lock: true, Serve: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	a := &App{Store: s, log: s.slog, changes: newChanges()}
+	if err := a.openIndex(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	x := a.index.(*elastic.Index)
+	t.Cleanup(func() {
+		clean, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := x.Remove(clean); err != nil {
+			t.Error(err)
+		}
+		_ = x.Close()
+	})
+	return a, x
+}
+
+// told are events of one subject.
+func told(subject intake.Subject, epoch uint32, list ...intake.Event) []intake.Event {
+	for i := range list {
+		list[i].Source, list[i].Subject, list[i].Sequence, list[i].PartitionKey = "yingda/test", subject, intake.NewSequence(epoch, uint32(i+1)), subject.ID()
+	}
+	return list
+}
+
+func said(when, words string, d intake.Data) intake.Event {
+	at, err := time.Parse(time.RFC3339, when)
+	if err != nil {
+		panic(err)
+	}
+	return intake.Event{Time: at, Data: d, Personal: intake.Personal{Text: pii.NewText(words)}}
+}
+
+// follow runs the search consumer until the index has what the log has.
+func (a *App) follow(t *testing.T) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.searchConsumer().run(ctx)
+	}()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		ends, err := a.stream().Ends(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := a.index.Position(ctx)
+		if err == nil && len(at) == 1 && at[0].Offset >= ends[0].Offset {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the index is at %v of %v: %v", at, ends, err)
+		}
+	}
+	stop()
+	<-done
+}
+
+func TestWhatWasSaidInADestroyedMonthLeavesTheIndex(t *testing.T) {
+	a, x := indexed(t)
+	ctx := t.Context()
+	offered := &intake.OfferedV1{Channel: intake.Chat, Line: "main", Switchboard: "main", Origin: "page"}
+	end := &intake.EndedV1{Outcome: intake.Replied, By: "resident"}
+	var events []intake.Event
+	events = append(events, told("contact/01935000-0000-7000-8000-000000000001", 1, said("2026-09-03T08:00:00Z", "秋天的水管漏了", offered), said("2026-09-03T08:10:00Z", "", end))...)
+	events = append(events, told("case/01935000-0000-7000-8000-000000000002", 1,
+		said("2026-09-04T08:00:00Z", "秋天的路灯坏了", &intake.CaseOpenedV1{Source: "operator", By: "op-1", Grid: "g1"}), said("2026-10-02T08:00:00Z", "冬天的路灯还是坏的", &intake.CaseNotedV1{By: "op-1"}))...)
+	events = append(events, told("contact/01935000-0000-7000-8000-000000000003", 1, said("2026-10-03T08:00:00Z", "冬天的暖气不热", offered), said("2026-10-03T08:10:00Z", "", end))...)
+	if err := a.Log.Append(ctx, events...); err != nil {
+		t.Fatal(err)
+	}
+	a.follow(t)
+	find := func(words string) int {
+		t.Helper()
+		n, err := x.Count(ctx, search.Query{Text: words})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := find("秋天"); n != 2 {
+		t.Fatalf("%d documents speak of autumn, want 2", n)
+	}
+	if err := a.DB.Destroy(ctx, monthSecret+"2026-09"); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.careForIndex(ctx, x); err != nil {
+		t.Fatal(err)
+	}
+	if n := find("秋天"); n != 0 {
+		t.Errorf("%d documents still speak of autumn", n)
+	}
+	if n := find("冬天"); n != 2 {
+		t.Errorf("%d documents speak of winter, want 2", n)
+	}
+	if _, found, err := x.Get(ctx, "contact/01935000-0000-7000-8000-000000000001"); found || err != nil {
+		t.Errorf("the contact of the destroyed month is still there: %v", err)
+	}
+	// What comes later does not bring it back, and the index is not built again each time.
+	if err := a.Log.Append(ctx, told("case/01935000-0000-7000-8000-000000000002", 2, said("2026-10-05T08:00:00Z", "", &intake.CaseAcceptedV1{By: "op-1"}))...); err != nil {
+		t.Fatal(err)
+	}
+	a.follow(t)
+	if n := find("秋天"); n != 0 {
+		t.Errorf("%d documents speak of autumn again", n)
+	}
+	var noted string
+	if err := a.DB.QueryRow(ctx, "SELECT value FROM facts WHERE name = ?", forgottenFact(a.Config.Search.Elastic.Index)).Scan(&noted); err != nil || noted != "2026-09" {
+		t.Errorf("noted %q, %v", noted, err)
+	}
+	before := generationsOf(t, a)
+	if err := a.careForIndex(ctx, x); err != nil {
+		t.Fatal(err)
+	}
+	if after := generationsOf(t, a); after != before {
+		t.Errorf("the index was built again: %s, then %s", before, after)
+	}
+}
+
+// generationsOf names what stands behind the alias.
+func generationsOf(t *testing.T, a *App) string {
+	t.Helper()
+	done, err := a.index.(*elastic.Index).Generation(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return done
+}
+
+func TestAnIndexOfAnotherVersionIsBuiltAgainWhilePeopleSearch(t *testing.T) {
+	a, x := indexed(t)
+	ctx := t.Context()
+	wu, err := search.NewAnalyzer(search.AnalyzerConfig{Region: "wu"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := elastic.Open(a.Config.Search.Elastic, elastic.Options{Logger: a.log, Analyzer: wu})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	var events []intake.Event
+	for i := range 200 {
+		events = append(events, told(intake.Subject("contact/"+uuid.Must(uuid.NewV7()).String()), 1, said("2026-10-03T08:00:00Z", "冬天的暖气不热", &intake.OfferedV1{Channel: intake.Chat, Line: "main", Switchboard: "main", Origin: "page", Dedupe: string(rune('a' + i%26))}))...)
+	}
+	if err := a.Log.Append(ctx, events...); err != nil {
+		t.Fatal(err)
+	}
+	a.index = old
+	a.follow(t)
+	a.index = x
+	if stale, err := x.Stale(ctx); err != nil || !stale {
+		t.Fatalf("an index of another region is not stale: %v", err)
+	}
+	before := generationsOf(t, a)
+	searched := make(chan error, 1)
+	stop := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-stop:
+				searched <- nil
+				return
+			default:
+			}
+			if n, err := x.Count(ctx, search.Query{Text: "暖气"}); err != nil || n != len(events) {
+				searched <- errCount{n, err}
+				return
+			}
+		}
+	}()
+	if err := a.careForIndex(ctx, x); err != nil {
+		t.Fatal(err)
+	}
+	close(stop)
+	if err := <-searched; err != nil {
+		t.Error(err)
+	}
+	if stale, err := x.Stale(ctx); err != nil || stale {
+		t.Errorf("it is still stale: %v", err)
+	}
+	if after := generationsOf(t, a); after == before {
+		t.Error("it was not built again")
+	}
+}
+
+type errCount struct {
+	n   int
+	err error
+}
+
+func (e errCount) Error() string {
+	return fmt.Sprintf("a search during the exchange finds %d: %v", e.n, e.err)
+}
