@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -68,4 +69,19 @@ func TestThroughTheOther(t *testing.T) {
 		t.Errorf("%d contacts after redirections that nobody followed", n)
 	}
 	a.audited()
+	if err := os.Chmod(a.data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	out, err := a.command("doctor")
+	for _, want := range []string{"ok    PostgreSQL answers", "ok    Kafka answers", "ok    Elasticsearch answers", "ok    2 machines are there; the switchboard is on n1"} {
+		if err != nil || !strings.Contains(out, want) {
+			t.Errorf("doctor: %v, want %q in\n%s", err, want, out)
+		}
+	}
+	out, err = b.command("nodes")
+	for _, want := range []string{"switchboard main is on n1", "n1           owner", "n2           standby"} {
+		if err != nil || !strings.Contains(out, want) {
+			t.Errorf("nodes: %v, want %q in\n%s", err, want, out)
+		}
+	}
 }

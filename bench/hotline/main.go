@@ -122,7 +122,7 @@ func prepare(ctx context.Context, s *server, seats int) ([]deskPhone, error) {
 	c := app.Default()
 	c.Data, c.SIP.UDP, c.SIP.TCP, c.HTTP.Listen = s.data, s.sip, "", s.http
 	log := slog.New(slog.DiscardHandler)
-	if err := demo.Prepare(ctx, c, log, io.Discard); err != nil {
+	if err := demo.Prepare(ctx, c, 30, log, io.Discard); err != nil {
 		return nil, err
 	}
 	store, err := app.OpenStore(ctx, c, app.StoreOptions{Logger: log})

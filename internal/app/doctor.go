@@ -59,6 +59,7 @@ func Doctor(ctx context.Context, c Config, log *slog.Logger, w io.Writer) error 
 		return ErrSick
 	}
 	defer s.Close()
+	d.engines(ctx, s)
 	d.store(ctx, s)
 	if d.sick > 0 {
 		return ErrSick

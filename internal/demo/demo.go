@@ -66,7 +66,7 @@ func Run(ctx context.Context, c app.Config, log *slog.Logger, out io.Writer) err
 	if c.Queue.WrapUp > 6*time.Second {
 		c.Queue.WrapUp = 6 * time.Second // robots write quickly
 	}
-	cast, err := prepare(ctx, c, log, out)
+	cast, err := prepare(ctx, c, historyDays, log, out)
 	if err != nil {
 		return err
 	}
@@ -105,23 +105,24 @@ type cast struct {
 
 type desk struct{ login, user, secret string }
 
-// Prepare fills an empty data folder with the demo's office and its thirty days, for whoever wants to measure on them.
-func Prepare(ctx context.Context, c app.Config, log *slog.Logger, out io.Writer) error {
-	_, err := prepare(ctx, c, log, out)
+// Prepare fills an empty data folder with the demo's office and as many days of its history, for whoever wants to measure or test on them.
+func Prepare(ctx context.Context, c app.Config, days int, log *slog.Logger, out io.Writer) error {
+	_, err := prepare(ctx, c, days, log, out)
 	return err
 }
 
 // prepare fills an empty folder; in one that was prepared it makes the desk phones new secrets only.
-func prepare(ctx context.Context, c app.Config, log *slog.Logger, out io.Writer) (cast, error) {
+func prepare(ctx context.Context, c app.Config, days int, log *slog.Logger, out io.Writer) (cast, error) {
+	c.Stream.Limit = max(c.Stream.Limit, time.Minute) // nobody waits for it
 	s, err := app.OpenStore(ctx, c, app.StoreOptions{Logger: log})
 	if err != nil {
 		return cast{}, err
 	}
-	k, err := fill(ctx, s, out)
+	k, err := fill(ctx, s, days, out)
 	return k, errors.Join(err, s.Close())
 }
 
-func fill(ctx context.Context, s *app.Store, out io.Writer) (cast, error) {
+func fill(ctx context.Context, s *app.Store, days int, out io.Writer) (cast, error) {
 	rng := rand.New(rand.NewPCG(2026, 11))
 	k := cast{callers: callers(rng, 700)}
 	have, err := s.Users().List(ctx)
@@ -136,7 +137,7 @@ func fill(ctx context.Context, s *app.Store, out io.Writer) (cast, error) {
 	}
 	fresh := len(have) == 0
 	if fresh {
-		fmt.Fprintln(out, "First time: inventing a street and thirty days of calls …")
+		fmt.Fprintln(out, "First time: inventing a street and", days, "days of calls …")
 		if err := fillOffice(ctx, s, rng, k.callers); err != nil {
 			return k, err
 		}
@@ -159,7 +160,7 @@ func fill(ctx context.Context, s *app.Store, out io.Writer) (cast, error) {
 		ids = append(ids, u.ID)
 	}
 	if fresh {
-		if err := fillHistory(ctx, s, rng, k.callers, ids); err != nil {
+		if err := fillHistory(ctx, s, rng, days, k.callers, ids); err != nil {
 			return k, err
 		}
 	}
@@ -220,15 +221,15 @@ func choose(ctx context.Context, s *app.Store, login, oneTime string) error {
 	return s.Users().ChangePassword(ctx, u.ID, oneTime, Password, "demo", "")
 }
 
-// fillHistory puts thirty days of calls into the stream, and cases on some of them.
-func fillHistory(ctx context.Context, s *app.Store, rng *rand.Rand, people []Caller, ids []intake.UserID) error {
+// fillHistory puts some days of calls into the stream, and cases on some of them.
+func fillHistory(ctx context.Context, s *app.Store, rng *rand.Rand, days int, people []Caller, ids []intake.UserID) error {
 	zone, err := time.LoadLocation(s.Config.Office.TimeZone)
 	if err != nil {
 		return err
 	}
 	h := &history{rng: rng, zone: zone, now: time.Now().In(zone), line: "main", board: intake.SwitchboardID(s.Config.Office.Switchboard), source: "demo-history",
 		token: s.Token, people: people, staff: ids}
-	events := h.run()
+	events := h.run(days)
 	for len(events) > 0 {
 		n := min(2000, len(events))
 		if err := s.Log.Append(ctx, events[:n]...); err != nil {

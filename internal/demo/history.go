@@ -101,10 +101,10 @@ type attempt struct {
 	sure   bool // a later try of somebody lost: they wait until someone answers
 }
 
-// run makes the events, oldest contact first.
-func (h *history) run() []intake.Event {
+// run makes the events of so many days, oldest contact first.
+func (h *history) run(days int) []intake.Event {
 	h.free = make([]time.Time, len(h.staff))
-	begin := time.Date(h.now.Year(), h.now.Month(), h.now.Day()-historyDays, 0, 0, 0, 0, h.zone)
+	begin := time.Date(h.now.Year(), h.now.Month(), h.now.Day()-days, 0, 0, 0, 0, h.zone)
 	var queue []attempt
 	for t := begin; t.Before(h.now); t = t.Add(time.Minute) {
 		if h.rng.Float64() < rateAt(t.In(h.zone))/60 {

@@ -92,6 +92,13 @@ func (d *DB) lease(ctx context.Context, tx *Tx, name string) (Lease, error) {
 	return l, err
 }
 
+// Now is the time by the clock of the database.
+func (d *DB) Now(ctx context.Context) (time.Time, error) {
+	var ms int64
+	err := d.QueryRow(ctx, "SELECT "+d.dialect.clock()).Scan(&ms)
+	return Time(ms), err
+}
+
 // Node is a machine as it said of itself.
 type Node struct {
 	Name    string

@@ -133,8 +133,18 @@ func (l *Log) Reset(ctx context.Context, group string, to ...stream.Position) er
 	return nil
 }
 
-// commit for a group in which nobody is a member.
+// commit for a group in which nobody is a member. Brokers that have just started do not know at once which of them looks after a group.
 func (l *Log) commit(ctx context.Context, group string, done []stream.Position) error {
+	for pause := shortest; ; pause *= 2 {
+		err := l.commitOnce(ctx, group, done)
+		early := errors.Is(err, kafka.NotCoordinatorForGroup) || errors.Is(err, kafka.GroupCoordinatorNotAvailable) || errors.Is(err, kafka.GroupLoadInProgress)
+		if !early || pause > longest || !sleep(ctx, jitter(pause)) {
+			return err
+		}
+	}
+}
+
+func (l *Log) commitOnce(ctx context.Context, group string, done []stream.Position) error {
 	commits := make([]kafka.OffsetCommit, len(done))
 	for i, p := range done {
 		commits[i] = kafka.OffsetCommit{Partition: int(p.Partition), Offset: max(p.Offset, -1) + 1}
