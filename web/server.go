@@ -260,14 +260,18 @@ func (s *Server) guard(rt route) http.Handler {
 	})
 }
 
-// Who is signed in, by the request's cookie: for what is served beside the pages, such as a WebSocket. Looking keeps no session alive.
-func (s *Server) Who(r *http.Request) (users.Session, bool) {
+// Who is signed in, by the request's cookie: for what is served beside the pages, such as a WebSocket. Looking keeps no session alive. users.ErrNoSession
+// says nobody, another error that it cannot be known now.
+func (s *Server) Who(ctx context.Context, r *http.Request) (users.Session, error) {
 	c, err := r.Cookie(s.cookieName())
 	if err != nil {
-		return users.Session{}, false
+		return users.Session{}, users.ErrNoSession
 	}
-	session, err := s.c.Users.Session(r.Context(), c.Value, true)
-	return session, err == nil && session.ID != "" && !session.Wall && !session.MustChange
+	session, err := s.c.Users.Session(ctx, c.Value, true)
+	if err == nil && (session.ID == "" || session.Wall || session.MustChange) {
+		err = users.ErrNoSession
+	}
+	return session, err
 }
 
 // viewer is who acts, as an Office wants it.

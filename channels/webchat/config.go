@@ -29,7 +29,7 @@ type Config struct {
 	Caller  func(ctx context.Context, n pii.Phone, line intake.LineID) channels.Caller // what the office knows of a number; Token "" when it cannot be called
 	Origins func() []string                                                            // other sites that may use the chat: "https://www.example.gov.cn", or "https://*.example.gov.cn". Our own host always may; nil: no other
 	Address func(*http.Request) netip.Addr                                             // of the client; nil: RemoteAddr
-	Staff   func(*http.Request) (Staff, bool)                                          // who is signed in; nil: nobody
+	Staff   func(*http.Request) (Staff, error)                                         // who is signed in; ErrNobody, or another error when that cannot be known now; nil: nobody
 	Named   func(intake.UserID) string                                                 // what residents see of an operator; nil: "坐席"
 	AtDesk  func(op intake.UserID, there bool)                                         // told when an operator's first desk connects and when the last has been gone for 20 s; must not wait; may be nil
 	Logger  *slog.Logger                                                               // nil: slog.Default
@@ -97,6 +97,7 @@ var (
 	ErrNotYours  = errors.New("webchat: another operator has it")
 	ErrLater     = errors.New("webchat: it could not be written down yet; send it again")
 	ErrForbidden = errors.New("webchat: not allowed")
+	ErrNobody    = errors.New("webchat: nobody is signed in")
 )
 
 // StartRequest begins a conversation.

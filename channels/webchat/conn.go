@@ -10,6 +10,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -96,6 +97,7 @@ func (c *conn) end(code websocket.StatusCode, reason string) {
 // write is the goroutine "chat writer".
 func (c *conn) write(ctx context.Context, stop context.CancelFunc, still func() bool) {
 	defer stop()
+	var looking atomic.Bool
 	ping, check := time.NewTicker(c.s.limits.Ping), time.NewTicker(rightsEvery)
 	defer ping.Stop()
 	defer check.Stop()
@@ -131,8 +133,13 @@ func (c *conn) write(ctx context.Context, stop context.CancelFunc, still func() 
 		case <-ping.C:
 			go c.ping(ctx, stop)
 		case <-check.C:
-			if !still() {
-				c.end(closePolicy, "signed out")
+			if looking.CompareAndSwap(false, true) { // who is signed in stands in tables, which may be slow: nobody waits for them here
+				go func() {
+					defer looking.Store(false)
+					if !still() {
+						c.end(closePolicy, "signed out")
+					}
+				}()
 			}
 		}
 	}
@@ -218,8 +225,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, staff Staff) {
 		if staff.User == "" {
 			return true
 		}
-		now, ok := s.c.Staff(r)
-		return ok && now == staff
+		now, err := s.c.Staff(r)
+		if err != nil {
+			return !errors.Is(err, ErrNobody) // what cannot be known now ends no desk
+		}
+		return now == staff
 	}
 	go func() { defer close(written); c.write(ctx, stop, still) }()
 	c.read(ctx)

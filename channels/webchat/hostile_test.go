@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"image"
@@ -171,6 +172,14 @@ func TestDoors(t *testing.T) {
 	// An operator who may not any more is out within seconds.
 	desk := o.desk(t, "anna", nil)
 	wait(t, "anna is at her desk", func() bool { v, _ := o.atDesk.Load(intake.UserID("anna")); return v == true })
+	// While that cannot be known she stays.
+	o.staffOut.Store("anna", errors.New("the tables are away"))
+	before := o.asked.Load()
+	wait(t, "the server has looked who she is", func() bool { return o.asked.Load() > before })
+	if err := desk.send(In{T: UpPing}); err != nil {
+		t.Error(err)
+	}
+	desk.next(t, DownPong)
 	o.staffOut.Store("anna", true)
 	if got := desk.ended(t); got != 1008 {
 		t.Errorf("signed out: %d", got)

@@ -55,11 +55,15 @@ func (s *Server) Residents() http.Handler {
 // Desk is the door for operators' desks, to be mounted under /desk/chat/: GET ws, POST files/<contact>, GET files/<contact>/<id>.
 func (s *Server) Desk() http.Handler {
 	inside := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		staff, ok := Staff{}, false
+		staff, err := Staff{}, ErrNobody
 		if s.c.Staff != nil {
-			staff, ok = s.c.Staff(r)
+			staff, err = s.c.Staff(r)
 		}
-		if !ok || staff.User == "" {
+		if err != nil && !errors.Is(err, ErrNobody) {
+			fail(w, http.StatusServiceUnavailable, "later", sentences["later"])
+			return
+		}
+		if err != nil || staff.User == "" {
 			fail(w, http.StatusUnauthorized, "sign_in", "请先登录。")
 			return
 		}

@@ -56,7 +56,8 @@ type office struct {
 	stop     []func()
 	killed   atomic.Bool
 	atDesk   sync.Map
-	staffOut sync.Map // who may not any more
+	staffOut sync.Map     // who may not any more, or why that is not known
+	asked    atomic.Int64 // how often the server asked who somebody is
 }
 
 // lines is a log to look into.
@@ -184,12 +185,16 @@ func openAfter(tb testing.TB, dir string, set chat.Settings, limits Limits, othe
 			return channels.Caller{Token: wire.Token(secret(), n), Blocked: strings.HasPrefix(n.Reveal(), "888")}
 		},
 		Origins: func() []string { return []string{"https://www.example.gov.cn", "https://*.street.example"} },
-		Staff: func(r *http.Request) (Staff, bool) {
+		Staff: func(r *http.Request) (Staff, error) {
+			defer o.asked.Add(1)
 			op := r.Header.Get("X-Operator")
-			if _, out := o.staffOut.Load(op); out || op == "" {
-				return Staff{}, false
+			if v, out := o.staffOut.Load(op); out || op == "" {
+				if err, ok := v.(error); ok {
+					return Staff{}, err
+				}
+				return Staff{}, ErrNobody
 			}
-			return Staff{User: intake.UserID(op), Desk: op != "super", SeeAny: op == "super"}, true
+			return Staff{User: intake.UserID(op), Desk: op != "super", SeeAny: op == "super"}, nil
 		},
 		Named:  func(op intake.UserID) string { return "坐席 " + string(op[:1]) },
 		AtDesk: func(op intake.UserID, there bool) { o.atDesk.Store(op, there) },

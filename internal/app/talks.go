@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -108,12 +109,17 @@ func (a *App) talkCaller(_ context.Context, n pii.Phone, line intake.LineID) cha
 }
 
 // talkStaff is who is signed in, by the cookie of the pages.
-func (a *App) talkStaff(r *http.Request) (webchat.Staff, bool) {
-	s, ok := a.web.Who(r)
-	if !ok {
-		return webchat.Staff{}, false
+func (a *App) talkStaff(r *http.Request) (webchat.Staff, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	s, err := a.web.Who(ctx, r)
+	if errors.Is(err, users.ErrNoSession) {
+		return webchat.Staff{}, webchat.ErrNobody
 	}
-	return staffOf(s.ID, s.Role), true
+	if err != nil {
+		return webchat.Staff{}, err
+	}
+	return staffOf(s.ID, s.Role), nil
 }
 
 func staffOf(id intake.UserID, role users.Role) webchat.Staff {
