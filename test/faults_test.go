@@ -115,10 +115,16 @@ func (c *callers) stop() {
 	}
 }
 
+// try is a call as its caller saw it.
+type try struct {
+	tried, heard time.Time
+	last         string // line of the last response to its INVITE
+}
+
 // tries reads when each call was tried and first heard of us (18x or 2xx); zero when it did not.
-func (c *callers) tries() map[string]struct{ tried, heard time.Time } {
+func (c *callers) tries() map[string]try {
 	c.t.Helper()
-	all := map[string]struct{ tried, heard time.Time }{}
+	all := map[string]try{}
 	f, err := os.Open(c.trace)
 	if os.IsNotExist(err) { // nobody has phoned yet
 		return all
@@ -139,6 +145,9 @@ func (c *callers) tries() map[string]struct{ tried, heard time.Time } {
 		}
 		if m := statusLine.FindStringSubmatch(first); m != nil && (m[1] >= "180" && m[1] < "300") && strings.HasSuffix(cseq, "INVITE") && one.heard.IsZero() {
 			one.heard = at
+		}
+		if statusLine.MatchString(first) && strings.HasSuffix(cseq, "INVITE") {
+			one.last = first
 		}
 		all[id] = one
 	}
@@ -171,6 +180,7 @@ func (c *callers) between(from, to time.Time) (heard, deaf int, slowest time.Dur
 		case one.tried.Before(from) || one.tried.After(to):
 		case one.heard.IsZero():
 			deaf++
+			c.t.Logf("a call of %s heard nothing but %q", one.tried.UTC().Format("15:04:05.000"), one.last)
 		default:
 			heard++
 			slowest = max(slowest, one.heard.Sub(one.tried))
@@ -538,14 +548,32 @@ func heard(all ...*callers) map[string]bool {
 // It prints the counts.
 func (o *office) agree(s *served, calls map[string]bool, said map[string]map[int]string) {
 	o.t.Helper()
-	s.ended(90 * time.Second)
+	var open []string
+	for until := time.Now().Add(90 * time.Second); ; pause(500 * time.Millisecond) {
+		open = nil
+		for _, e := range s.contacts() {
+			if e.Outcome == nil {
+				open = append(open, fmt.Sprintf("%s %s of %s", e.Channel, e.ID, time.Time(e.ArrivedAt).Format("15:04:05.000")))
+			}
+		}
+		if len(open) == 0 {
+			break
+		}
+		if time.Now().After(until) {
+			o.t.Fatalf("%d contacts have not ended: %v", len(open), open)
+		}
+	}
 	s.audited()
 	list := s.contacts()
 	outcomes, byCall, books := map[string]int{}, map[string]int{}, map[string]string{}
 	owed := 0
 	for _, e := range list {
 		books[string(e.ID)] = string(*e.Outcome)
-		outcomes[string(*e.Outcome)]++
+		how := string(*e.Outcome)
+		if how == "refused" && e.Reason != nil {
+			how += "/" + *e.Reason
+		}
+		outcomes[how]++
 		if e.SIPCallID != nil {
 			byCall[*e.SIPCallID]++
 		}
@@ -558,7 +586,10 @@ func (o *office) agree(s *served, calls map[string]bool, said map[string]map[int
 			o.t.Errorf("call %s got an answer and is in the books %d times", id, byCall[id])
 		}
 	}
-	topic, documents := o.topic(), o.documents()
+	topic, documents := o.topic(), map[string]string{}
+	for until := time.Now().Add(90 * time.Second); time.Now().Before(until) && !maps.Equal(documents, books); pause(500 * time.Millisecond) { // search may be behind: late, not lost
+		documents = o.documents()
+	}
 	same(o.t, "the books", slices.Collect(maps.Keys(books)), "Kafka", slices.Collect(maps.Keys(topic.contacts)))
 	same(o.t, "the books", slices.Collect(maps.Keys(books)), "Elasticsearch", slices.Collect(maps.Keys(documents)))
 	for id, outcome := range documents {
@@ -630,7 +661,7 @@ func (s *served) metric(name string) float64 {
 	return v
 }
 
-// page is what a client is shown; "" when it gets no page within a few seconds.
+// page is what a client is shown, be it that something is wrong; "" when it gets no page within a few seconds.
 func page(client *http.Client, url string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -644,7 +675,7 @@ func page(client *http.Client, url string) string {
 	}
 	defer r.Body.Close()
 	raw, err := io.ReadAll(r.Body)
-	if err != nil || r.StatusCode != http.StatusOK {
+	if err != nil {
 		return ""
 	}
 	return string(raw)

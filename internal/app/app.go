@@ -91,6 +91,8 @@ type App struct {
 	lease      *store.Lease // of the switchboard, when several machines may have it
 	gate       *gate        // with lease: who serves the pages
 	elsewhere  atomic.Pointer[func() (sip.Elsewhere, bool)]
+	unread     atomic.Int64       // ms: when it was last said that callers' history cannot be read
+	waits      time.Time          // until then the start waits for Kafka
 	alone      atomic.Int64       // ms: since when the tables cannot be reached; 0: they can
 	endJobs    context.CancelFunc // the jobs go to another machine
 	draining   atomic.Bool

@@ -140,7 +140,9 @@ func (a *App) facts(number pii.Phone, line intake.LineID) telephony.Facts {
 	if c, err := a.books.Caller(ctx, f.Token, now); err == nil {
 		f.Failed, f.Callback, f.LastReached = c.Failed, c.Callback, c.LastReached
 	} else {
-		a.log.Warn("what we owe a caller could not be read; the call goes on without it", "err", err)
+		if last := a.unread.Load(); now.UnixMilli()-last >= time.Minute.Milliseconds() && a.unread.CompareAndSwap(last, now.UnixMilli()) { // at each call it would fill the log
+			a.log.Warn("what we owe callers cannot be read; calls go on without it", "err", err)
+		}
 	}
 	return f
 }

@@ -10,8 +10,9 @@ import (
 	"yingda/intake/books"
 )
 
-// patience is how long a start waits for Kafka before calls are taken: a hotline answers first. What was left open and is not known by then is ended when it is.
-const patience = 6 * time.Second
+// patience is how long a start waits for Kafka before calls are taken, in all: a hotline answers first, within 15 s of the death of the machine that had the switchboard,
+// of which its lease takes ten. What was left open and is not known by then is ended when it is.
+const patience = 3 * time.Second
 
 // upToDate brings a consumer to the end of the stream before calls are taken. Of this machine's own log it must succeed. Kafka may be away: then it is tried for a
 // while, and the rest comes later.
@@ -20,7 +21,10 @@ func (a *App) upToDate(ctx context.Context, c *consumer) error {
 		return c.catchUp(ctx)
 	}
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	if a.waits.IsZero() {
+		a.waits = began.Add(patience)
+	}
+	ctx, cancel := context.WithDeadline(ctx, a.waits)
 	defer cancel()
 	err := a.carried(ctx)
 	if err == nil {

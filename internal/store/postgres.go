@@ -52,7 +52,7 @@ func openPostgres(address string) (write, read *sql.DB, err error) {
 	if c.RuntimeParams["tcp_user_timeout"] == "" {
 		c.RuntimeParams["tcp_user_timeout"] = "10000"
 	}
-	c.DialFunc = (&net.Dialer{Timeout: c.ConnectTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}, Control: unanswered}).DialContext
+	c.DialFunc = patiently((&net.Dialer{Timeout: c.ConnectTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}, Control: unanswered}).DialContext)
 	write, read = stdlib.OpenDB(*c), stdlib.OpenDB(*c)
 	write.SetMaxOpenConns(4)
 	read.SetMaxOpenConns(12)

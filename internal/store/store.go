@@ -48,6 +48,7 @@ type DB struct {
 	read    *sql.DB
 	dialect dialect
 	encoder Encoder
+	turn    chan struct{} // holds one while a transaction of ours writes or waits for the others'
 
 	mu        sync.Mutex
 	listen    []chan struct{} // told after a transaction that put something in the outbox
@@ -57,7 +58,7 @@ type DB struct {
 // Open opens the tables and brings their schema up to date. The address is the path of an SQLite file, made when there is none, or that of a
 // PostgreSQL database that exists: postgres://user:password@host:5432/yingda (libpq's parameters work, such as sslmode and search_path).
 func Open(ctx context.Context, address string) (*DB, error) {
-	d, shown := &DB{}, address
+	d, shown := &DB{turn: make(chan struct{}, 1)}, address
 	var err error
 	if IsPostgres(address) {
 		d.dialect, shown = postgres{}, "PostgreSQL" // the address may hold a password
@@ -113,6 +114,14 @@ func (d *DB) UseEncoder(e Encoder) { d.encoder = e }
 
 // Tx runs f in a transaction: all of it happens when f returns nil, and nothing otherwise.
 func (d *DB) Tx(ctx context.Context, f func(tx *Tx) error) error {
+	// Our own stand in line here, not at the server: it ends the transaction of a machine that is cut off after some seconds, and nobody else's may then have to
+	// wait for the next of the same machine.
+	select {
+	case d.turn <- struct{}{}:
+		defer func() { <-d.turn }()
+	case <-ctx.Done():
+		return fmt.Errorf("begin: %w", ctx.Err())
+	}
 	return d.tx(ctx, d.dialect.begin, f)
 }
 
