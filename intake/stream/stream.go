@@ -35,6 +35,21 @@ type Record struct {
 	Again bool   // a replay: the consumer had it before, and what left the house then (a message, a webhook) must not leave it again. Readers never set it
 }
 
+// Newest gives the highest position of each partition in a batch.
+func Newest(records []Record) []Position {
+	high := map[int32]int64{}
+	for _, r := range records {
+		if o, ok := high[r.Partition]; !ok || r.Offset > o {
+			high[r.Partition] = r.Offset
+		}
+	}
+	list := make([]Position, 0, len(high))
+	for p, o := range high {
+		list = append(list, Position{Partition: p, Offset: o})
+	}
+	return list
+}
+
 // Lag says how far a group is behind.
 type Lag struct {
 	Records int64

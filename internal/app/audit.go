@@ -197,43 +197,6 @@ func (s *Store) foldStream(ctx context.Context, upTo reached, r *AuditReport, bo
 	})
 }
 
-// readAll gives every record that the stream has now; an error of each ends it.
-func readAll(ctx context.Context, log Stream, group string, each func(stream.Record) error) error {
-	ends, err := log.Ends(ctx)
-	if err != nil {
-		return err
-	}
-	missing := reached{}
-	for _, p := range ends {
-		if p.Offset >= 0 {
-			missing[p.Partition] = p.Offset
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	reader, err := log.Open(group, stream.Position{Offset: -1})
-	if err != nil {
-		return err
-	}
-	defer reader.Close()
-	for len(missing) > 0 {
-		records, err := reader.Fetch(ctx, 2000)
-		if err != nil {
-			return err
-		}
-		for _, rec := range records {
-			if err := each(rec); err != nil {
-				return err
-			}
-			if end, ok := missing[rec.Partition]; ok && rec.Offset >= end {
-				delete(missing, rec.Partition)
-			}
-		}
-	}
-	return nil
-}
-
 func (s *Store) foldOne(rec stream.Record, r *AuditReport, book *answerrate.Book, ledger *recovery.Ledger, last map[writing]intake.Sequence) {
 	e := rec.Event
 	w := writing{e.Subject, e.Sequence.Epoch()}

@@ -120,7 +120,7 @@ func (c *consumer) read(ctx context.Context, tries int, good func()) error {
 		if err := c.bring(ctx, records, tries); err != nil {
 			return err
 		}
-		if err := reader.Commit(ctx, last(records)...); err != nil {
+		if err := reader.Commit(ctx, stream.Newest(records)...); err != nil {
 			return err
 		}
 		tries = 0
@@ -184,41 +184,12 @@ func (c *consumer) open(ctx context.Context) (stream.Reader, error) {
 
 // catchUp applies what is in the stream now and returns: at the start, before calls are taken.
 func (c *consumer) catchUp(ctx context.Context) error {
-	ends, err := c.stream().Ends(ctx)
-	if err != nil {
-		return err
-	}
 	at, err := c.from(ctx)
 	if err != nil {
 		return err
 	}
-	missing := map[int32]int64{}
-	for _, p := range ends {
-		if p.Offset >= 0 {
-			missing[p.Partition] = p.Offset
-		}
-	}
-	reached := func(list []stream.Position) {
-		for _, p := range list {
-			if end, ok := missing[p.Partition]; ok && p.Offset >= end {
-				delete(missing, p.Partition)
-			}
-		}
-	}
-	if reached(at); len(missing) == 0 {
-		return nil
-	}
-	reader, err := c.open(ctx)
-	if err != nil {
-		return err
-	}
-	defer reader.Close()
-	for len(missing) > 0 {
-		records, err := reader.Fetch(ctx, 2000)
-		if err != nil {
-			return err
-		}
-		err = c.bring(ctx, records, 0)
+	return readThrough(ctx, c.stream(), at, func() (stream.Reader, error) { return c.open(ctx) }, func(reader stream.Reader, records []stream.Record) error {
+		err := c.bring(ctx, records, 0)
 		if err != nil && ctx.Err() == nil && c.dead != nil { // one record that cannot be used must not keep a hotline from answering
 			c.slog.Error("consumer", "name", c.name, "err", err)
 			err = c.oneByOne(ctx, c.dead(), records, 2)
@@ -226,13 +197,11 @@ func (c *consumer) catchUp(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		done := last(records)
-		if err := reader.Commit(ctx, done...); err != nil { // the positions that count are beside the effects; these are for the lag, and the next commit makes up for it
+		if err := reader.Commit(ctx, stream.Newest(records)...); err != nil { // the positions that count are beside the effects; these are for the lag, and the next commit makes up for it
 			c.slog.Debug("commit", "consumer", c.name, "err", err)
 		}
-		reached(done)
-	}
-	return nil
+		return nil
+	})
 }
 
 // tables makes a consumer whose effect and position are one transaction in the tables.
@@ -250,21 +219,6 @@ func (s *Store) tablesWork(ctx context.Context) bool {
 		_, err := tx.ExecContext(ctx, "UPDATE positions SET pos = pos WHERE grp = ''")
 		return err
 	}) == nil
-}
-
-// last gives the highest position of each partition in a batch.
-func last(records []stream.Record) []stream.Position {
-	high := map[int32]int64{}
-	for _, r := range records {
-		if o, ok := high[r.Partition]; !ok || r.Offset > o {
-			high[r.Partition] = r.Offset
-		}
-	}
-	list := make([]stream.Position, 0, len(high))
-	for p, o := range high {
-		list = append(list, stream.Position{Partition: p, Offset: o})
-	}
-	return list
 }
 
 func newest(records []stream.Record) time.Time {

@@ -67,7 +67,7 @@ func (f *fence) moved(ctx context.Context) bool {
 func (f *fence) bring(ctx context.Context, records []stream.Record) error {
 	var reached []stream.Position
 	err := f.db.Tx(ctx, func(tx *store.Tx) error {
-		at, err := takePositions(ctx, tx, f.group, last(records))
+		at, err := takePositions(ctx, tx, f.group, stream.Newest(records))
 		if err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ func (f *fence) bring(ctx context.Context, records []stream.Record) error {
 		if err := f.apply(ctx, tx, fresh); err != nil {
 			return err
 		}
-		for _, p := range last(fresh) {
+		for _, p := range stream.Newest(fresh) {
 			if err := tx.SetPosition(ctx, f.group, p); err != nil {
 				return err
 			}

@@ -100,7 +100,7 @@ func forIndex(records []stream.Record) (events []intake.Event, at []search.Posit
 			events = append(events, r.Event)
 		}
 	}
-	for _, p := range last(records) {
+	for _, p := range stream.Newest(records) {
 		at = append(at, search.Position(p))
 	}
 	return events, at

@@ -208,51 +208,6 @@ func (s *Store) reread(ctx context.Context, x search.Index, o ReplayOptions, w i
 	return err
 }
 
-// readSince gives the records that a stream took since a time and has now, in batches.
-func readSince(ctx context.Context, log Stream, group string, t time.Time, each func([]stream.Record) error) error {
-	from, err := log.Since(ctx, t)
-	if err != nil {
-		return err
-	}
-	ends, err := log.Ends(ctx)
-	if err != nil {
-		return err
-	}
-	at := reached{}
-	for _, p := range from {
-		at[p.Partition] = p.Offset
-	}
-	missing := reached{}
-	for _, p := range ends {
-		if p.Offset > at[p.Partition] {
-			missing[p.Partition] = p.Offset
-		}
-	}
-	if len(missing) == 0 {
-		return nil
-	}
-	reader, err := log.Open(group, from...)
-	if err != nil {
-		return err
-	}
-	defer reader.Close()
-	for len(missing) > 0 {
-		records, err := reader.Fetch(ctx, 2000)
-		if err != nil {
-			return err
-		}
-		if err := each(records); err != nil {
-			return err
-		}
-		for _, p := range last(records) {
-			if end, ok := missing[p.Partition]; ok && p.Offset >= end {
-				delete(missing, p.Partition)
-			}
-		}
-	}
-	return nil
-}
-
 func formatTime(t time.Time) string {
 	if t.IsZero() {
 		return ""

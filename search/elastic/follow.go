@@ -105,7 +105,7 @@ func (f *following) finish(ctx context.Context) error {
 	if f.jobs = f.jobs[1:]; j.err != nil {
 		return j.err
 	}
-	if err := f.r.Commit(ctx, highest(j.records)...); err != nil {
+	if err := f.r.Commit(ctx, stream.Newest(j.records)...); err != nil {
 		return err
 	}
 	if f.each != nil {
@@ -159,23 +159,8 @@ func (f *following) end(ctx context.Context, why error) error {
 // at is what an index keeps of the positions.
 func at(records []stream.Record) []search.Position {
 	var list []search.Position
-	for _, p := range highest(records) {
+	for _, p := range stream.Newest(records) {
 		list = append(list, search.Position(p))
-	}
-	return list
-}
-
-// highest position of each partition.
-func highest(records []stream.Record) []stream.Position {
-	high := map[int32]int64{}
-	for _, r := range records {
-		if o, ok := high[r.Partition]; !ok || r.Offset > o {
-			high[r.Partition] = r.Offset
-		}
-	}
-	list := make([]stream.Position, 0, len(high))
-	for p, o := range high {
-		list = append(list, stream.Position{Partition: p, Offset: o})
 	}
 	return list
 }
