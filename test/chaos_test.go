@@ -108,17 +108,6 @@ func (s *served) kill() {
 	_ = s.cmd.Wait()
 }
 
-// stop asks it to end, and waits until it has.
-func (s *served) stop() {
-	s.t.Helper()
-	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		s.t.Fatal(err)
-	}
-	if err := s.cmd.Wait(); err != nil {
-		s.t.Errorf("the end: %v", err)
-	}
-}
-
 func (s *served) command(args ...string) (string, error) {
 	cmd := exec.Command(s.bin, append([]string{"--data", s.data, "--log-level", "warn"}, args...)...)
 	cmd.Env = append(os.Environ(), s.env...)

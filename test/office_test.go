@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -116,4 +117,15 @@ func portAt(t *testing.T, ip string) string {
 func (s *served) says(what string, within time.Duration) {
 	s.t.Helper()
 	waitFor(s.t, fmt.Sprintf("%q", what), within, func() bool { return strings.Contains(s.logs.String(), what) })
+}
+
+// stop asks it to end, and waits until it has.
+func (s *served) stop() {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.cmd.Wait(); err != nil {
+		s.t.Errorf("the end: %v", err)
+	}
 }

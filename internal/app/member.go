@@ -41,7 +41,6 @@ type Member struct {
 	done   chan struct{}
 	stop   chan context.Context // Stop's, once
 	failed chan error
-	ended  error
 }
 
 // Times of a lease, as parts of its length: it is renewed often, so that one slow answer of the tables costs nothing.
