@@ -82,6 +82,10 @@ type App struct {
 	changes  *changes
 	desks    *desks
 
+	early  sync.Mutex
+	edge   bool              // sip takes orders
+	before []telephony.Input // what was reported until then
+
 	readers    []*consumer
 	lines      atomic.Pointer[[]lines.Line]
 	degraded   atomic.Pointer[sqllog.State]
@@ -262,10 +266,11 @@ func (a *App) openPhones(run context.Context, lent sockets) error {
 	if err := lent.lend(&edge); err != nil {
 		return fmt.Errorf("sip: %w", err)
 	}
-	a.sip, err = sip.Listen(run, edge)
+	phones, err := sip.Listen(run, edge)
 	if err != nil {
 		return fmt.Errorf("sip: %w", err)
 	}
+	a.takeOrders(phones)
 	a.wg.Go(func() {
 		select {
 		case err := <-a.sip.Err():
@@ -312,8 +317,28 @@ func (a *App) Yield(elsewhere func() (sip.Elsewhere, bool)) {
 	}
 }
 
-// report takes what the network says. It never waits.
-func (a *App) report(in telephony.Input) { a.loop.Send(in) }
+// report takes what the network says. It never waits. What comes before the edge is there to be given orders (a socket that another machine's role left
+// open is full of calls) is kept until it is.
+func (a *App) report(in telephony.Input) {
+	a.early.Lock()
+	defer a.early.Unlock()
+	if !a.edge {
+		a.before = append(a.before, in)
+		return
+	}
+	a.loop.Send(in)
+}
+
+// takeOrders makes the edge the one that carries out what the machines want.
+func (a *App) takeOrders(s *sip.Server) {
+	a.early.Lock()
+	defer a.early.Unlock()
+	a.sip, a.edge = s, true
+	for _, in := range a.before {
+		a.loop.Send(in)
+	}
+	a.before = nil
+}
 
 // seenBefore finds the contact of an INVITE that came before our last start.
 func (a *App) seenBefore(dedupe string) (intake.ContactID, intake.Sequence, bool) {
