@@ -63,7 +63,9 @@ func newTwoNodes(t *testing.T, forward bool) *twoNodes {
 		t.Cleanup(func() { _ = s.Close() })
 		return s
 	}
+	there := make(chan struct{}) // the owner is known here before it does anything
 	n.owner = listen("127.0.2.1", "127.0.2.2", func() (sip.Elsewhere, bool) { return sip.Elsewhere{}, false }, func(in telephony.Input) {
+		<-there
 		switch in := in.(type) {
 		case telephony.Invited:
 			n.owner.Do(telephony.Ring{Leg: in.Leg}, telephony.Accept{Leg: in.Leg})
@@ -73,6 +75,7 @@ func newTwoNodes(t *testing.T, forward bool) *twoNodes {
 			n.ended.Add(1)
 		}
 	})
+	close(there)
 	at, _ := n.owner.Addr()
 	n.node = listen("127.0.2.2", "127.0.2.1", func() (sip.Elsewhere, bool) { return sip.Elsewhere{Address: at, Transport: "udp"}, true },
 		func(telephony.Input) { n.strayed.Add(1) })
