@@ -29,7 +29,7 @@ check:
 # Tests against the real Kafka, Elasticsearch and PostgreSQL, which are started for them and stopped afterwards: the packages that have files
 # with the build tag "services", one after the other, since some of them stop a server; and those that keep tables, on PostgreSQL. See deploy/services/README.md.
 SERVICES_PACKAGES ?= $(shell git grep -l '^//go:build services' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's|^|./|')
-TABLES_PACKAGES   ?= $(shell git grep -l 'storetest.Address' -- '*_test.go' | xargs -r -n1 dirname | sort -u | sed 's|^|./|')
+TABLES_PACKAGES   ?= $(shell git grep -l 'storetest.Address' -- '*_test.go' ':!test' ':!web' | xargs -r -n1 dirname | sort -u | sed 's|^|./|')
 SERVICES_RUN      ?= .
 test-services: setup
 	$(GO) vet -tags services ./...
