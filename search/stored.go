@@ -3,7 +3,9 @@ package search
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"yingda/intake"
 	"yingda/internal/pii"
@@ -52,18 +54,146 @@ type stored struct {
 // Stored gives the document in clear, for an index to keep and for nobody else: it must not be logged or sent. It fails
 // only over a time or place that JSON cannot write (a year of five digits, a latitude that is no number).
 func (d *Document) Stored() ([]byte, error) {
-	s := stored{d.ID, d.Sequence, d.State, d.Erased, d.Channel, d.Line, d.Switchboard, d.Caller, d.Resident, d.SIPCallID,
-		d.Operator, d.Outcome, d.Reason, d.Flags, d.Recordings, d.Arrived, d.Answered, d.Ended, d.Updated, d.Grid, d.Department,
-		d.Category, d.Source, d.Deadline, d.Contacts, d.Callback, d.Tries, d.Number.Reveal(), d.Name.Reveal(), d.Address.Reveal(), d.Place, nil,
-		d.Provisional, d.Trail.Wrote, d.Trail.Earlier, d.Trail.Late}
+	size := 512
 	for _, w := range d.Words {
-		s.Words = append(s.Words, w.Reveal())
+		size += len(w.Reveal()) + 4
 	}
-	b, err := json.Marshal(s)
-	if err != nil {
-		return nil, fmt.Errorf("search: %s cannot be stored: %w", d.ID, err)
+	return d.AppendStored(make([]byte, 0, size))
+}
+
+// AppendStored appends to b what Stored gives. It is encoding/json of a stored, written by hand, since every change of a document in an index writes it.
+func (d *Document) AppendStored(b []byte) ([]byte, error) {
+	begin := len(b)
+	b = append(b, `{"id":`...)
+	b = appendText(b, string(d.ID))
+	b = append(b, `,"seq":`...)
+	b = strconv.AppendUint(b, uint64(d.Sequence), 10)
+	b = member(b, "state", string(d.State))
+	b = truth(b, "erased", d.Erased)
+	b = member(b, "channel", string(d.Channel))
+	b = member(b, "line", string(d.Line))
+	b = member(b, "board", string(d.Switchboard))
+	b = member(b, "caller", string(d.Caller))
+	b = member(b, "resident", d.Resident)
+	b = member(b, "sip", d.SIPCallID)
+	b = member(b, "operator", string(d.Operator))
+	b = member(b, "outcome", string(d.Outcome))
+	b = member(b, "reason", d.Reason)
+	b = members(b, "flags", d.Flags)
+	b = members(b, "records", d.Recordings)
+	var wrong error
+	at := func(name string, t time.Time) {
+		if t.IsZero() {
+			return
+		}
+		next, err := t.AppendText(append(append(append(b, `,"`...), name...), `":"`...))
+		if err != nil {
+			wrong = err
+			return
+		}
+		b = append(next, '"')
 	}
-	return b, nil
+	at("arrived", d.Arrived)
+	at("answered", d.Answered)
+	at("ended", d.Ended)
+	at("updated", d.Updated)
+	b = member(b, "grid", string(d.Grid))
+	b = member(b, "dept", d.Department)
+	b = member(b, "category", d.Category)
+	b = member(b, "source", d.Source)
+	at("deadline", d.Deadline)
+	b = members(b, "contacts", d.Contacts)
+	b = member(b, "callback", string(d.Callback))
+	b = number(b, "tries", int64(d.Tries))
+	b = member(b, "number", d.Number.Reveal())
+	b = member(b, "name", d.Name.Reveal())
+	b = member(b, "address", d.Address.Reveal())
+	other := func(name string, v any) {
+		raw, err := json.Marshal(v)
+		if err != nil {
+			wrong = err
+			return
+		}
+		b = append(append(append(append(b, `,"`...), name...), `":`...), raw...)
+	}
+	if d.Place != nil {
+		other("place", d.Place)
+	}
+	if len(d.Words) > 0 {
+		b = append(b, `,"words":`...)
+		for i, w := range d.Words {
+			b = appendText(append(b, "[,"[min(i, 1)]), w.Reveal())
+		}
+		b = append(b, ']')
+	}
+	b = truth(b, "prov", d.Provisional)
+	b = number(b, "wrote", int64(d.Trail.Wrote))
+	if len(d.Trail.Earlier) > 0 {
+		other("earlier", d.Trail.Earlier)
+	}
+	b = number(b, "late", int64(d.Trail.Late))
+	if wrong != nil {
+		return b[:begin], fmt.Errorf("search: %s cannot be stored: %w", d.ID, wrong)
+	}
+	return append(b, '}'), nil
+}
+
+func member(b []byte, name, value string) []byte {
+	if value == "" {
+		return b
+	}
+	return appendText(append(append(append(b, `,"`...), name...), `":`...), value)
+}
+
+func members[T ~string](b []byte, name string, list []T) []byte {
+	if len(list) == 0 {
+		return b
+	}
+	b = append(append(append(b, `,"`...), name...), `":`...)
+	for i, v := range list {
+		b = appendText(append(b, "[,"[min(i, 1)]), string(v))
+	}
+	return append(b, ']')
+}
+
+func truth(b []byte, name string, v bool) []byte {
+	if !v {
+		return b
+	}
+	return append(append(append(b, `,"`...), name...), `":true`...)
+}
+
+func number(b []byte, name string, v int64) []byte {
+	if v == 0 {
+		return b
+	}
+	return strconv.AppendInt(append(append(append(b, `,"`...), name...), `":`...), v, 10)
+}
+
+// appendText writes a JSON string as encoding/json does.
+func appendText(b []byte, s string) []byte {
+	b = append(b, '"')
+	for i := 0; i < len(s); {
+		if c := s[i]; c < utf8.RuneSelf {
+			if c < ' ' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+				return escaped(b, s, i)
+			}
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && n == 1 || r == '\u2028' || r == '\u2029' {
+			return escaped(b, s, i)
+		}
+		i += n
+	}
+	return append(append(b, s...), '"')
+}
+
+// escaped goes on where something must be.
+func escaped(b []byte, s string, from int) []byte {
+	raw, _ := json.Marshal(s[from:]) // a string always can
+	return append(append(b, s[:from]...), raw[1:]...)
 }
 
 // Load reads what Stored gave.

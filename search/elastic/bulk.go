@@ -297,9 +297,9 @@ func (x *Index) Bulk(docs []search.Document) ([]byte, error) {
 	if have := x.extras.Load(); have != nil {
 		e = *have
 	}
-	var body []byte
+	body := make([]byte, 0, 3072*len(docs))
 	for i := range docs {
-		line, err := encode(nil, x.analyzer, e, &docs[i])
+		line, err := encode(make([]byte, 0, 3072), x.analyzer, e, &docs[i])
 		if err != nil {
 			return nil, err
 		}

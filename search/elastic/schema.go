@@ -2,6 +2,7 @@ package elastic
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -121,11 +122,10 @@ func (x *Index) template(e extras) obj {
 
 // encode writes the line of a document in a _bulk request.
 func encode(b []byte, a *search.Analyzer, e extras, d *search.Document) ([]byte, error) {
-	raw, err := d.Stored()
+	b, err := d.AppendStored(append(b, `{"doc":`...))
 	if err != nil {
 		return nil, err
 	}
-	b = append(append(b, `{"doc":`...), raw...)
 	b = keyword(b, fieldSubject, string(d.ID))
 	b = keyword(b, fieldKind, string(d.Kind))
 	b = keyword(b, fieldState, string(d.State))
@@ -155,12 +155,16 @@ func encode(b []byte, a *search.Analyzer, e extras, d *search.Document) ([]byte,
 		b = append(append(append(b, ',', '"'), f...), `":"`...)
 		b = append(b, everywhere...)
 		for _, t := range fields[f] {
-			b = append(append(b, ' '), inside(t)...)
+			b = appendInside(append(b, ' '), t)
 		}
 		b = append(b, '"')
 	}
 	for _, f := range present {
-		b = list(b, string(f), append(fields[f], everywhere))
+		b = append(append(append(b, ',', '"'), f...), `":["`...)
+		for _, t := range fields[f] {
+			b = append(appendInside(b, t), `","`...)
+		}
+		b = append(append(b, everywhere...), `"]`...)
 	}
 	if e.ik || e.icu {
 		var words []string
@@ -182,12 +186,11 @@ func keyword(b []byte, name, value string) []byte {
 	if value == "" {
 		return b
 	}
-	return append(append(append(append(append(b, `,"`...), name...), `":"`...), inside(value)...), '"')
+	return append(appendInside(append(append(append(b, `,"`...), name...), `":"`...), value), '"')
 }
 
 func number(b []byte, name string, v int64) []byte {
-	n, _ := json.Marshal(v)
-	return append(append(append(append(b, `,"`...), name...), `":`...), n...)
+	return strconv.AppendInt(append(append(append(b, `,"`...), name...), `":`...), v, 10)
 }
 
 func list(b []byte, name string, values []string) []byte {
@@ -196,22 +199,35 @@ func list(b []byte, name string, values []string) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(append(append(b, '"'), inside(v)...), '"')
+		b = append(appendInside(append(b, '"'), v), '"')
 	}
 	return append(b, ']')
 }
 
 // inside is a text as it stands between the quotes of a JSON string. Tokens hardly ever need anything.
-func inside(s string) string {
-	plain := utf8.ValidString(s)
-	for i := 0; plain && i < len(s); i++ {
-		plain = s[i] >= 0x20 && s[i] != '"' && s[i] != '\\'
+func inside(s string) string { return string(appendInside(nil, s)) }
+
+func appendInside(b []byte, s string) []byte {
+	for i := 0; i < len(s); {
+		if c := s[i]; c < utf8.RuneSelf {
+			if c < 0x20 || c == '"' || c == '\\' {
+				return appendEscaped(b, s)
+			}
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(s[i:])
+		if r == utf8.RuneError && n == 1 {
+			return appendEscaped(b, s)
+		}
+		i += n
 	}
-	if plain {
-		return s
-	}
-	b, _ := json.Marshal(s) // a string always can; what is no UTF-8 becomes U+FFFD, as in a query
-	return string(b[1 : len(b)-1])
+	return append(b, s...)
+}
+
+func appendEscaped(b []byte, s string) []byte {
+	raw, _ := json.Marshal(s) // a string always can; what is no UTF-8 becomes U+FFFD, as in a query
+	return append(b, raw[1:len(raw)-1]...)
 }
 
 func yes(b bool) string {
