@@ -203,6 +203,14 @@ func skip(raw []byte, i int) int {
 // structured is the way back: the event's JSON, its members in the order in which wire writes them. A message in structured mode, or one
 // that is no CloudEvent, is given as it is; then it is for the codec to say what is wrong with it.
 func structured(m kafka.Message) []byte {
+	if out, ok := usual(m); ok {
+		return out
+	}
+	return anyhow(m)
+}
+
+// anyhow is structured for any message.
+func anyhow(m kafka.Message) []byte {
 	var content string
 	attr := make(map[string][]byte, len(m.Headers))
 	order := make([]string, 0, len(m.Headers))
@@ -244,7 +252,7 @@ func structured(m kafka.Message) []byte {
 		}
 		out = appendString(out, string(v))
 	}
-	for _, name := range []string{"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "partitionkey", "sequence"} {
+	for _, name := range attributes {
 		put(name)
 	}
 	if string(others["data"]) == "true" {
@@ -255,6 +263,43 @@ func structured(m kafka.Message) []byte {
 		put(name)
 	}
 	return append(out, '}')
+}
+
+// attributes of the events that we write, by their headers, in the order of both.
+var attributes = []string{"specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "partitionkey", "sequence"}
+
+var attributeHeaders = func() (list []string) {
+	for _, a := range attributes {
+		list = append(list, headerOf(a))
+	}
+	return list
+}()
+
+// usual is structured for a message that has no other headers than message gives to an event of ours, in that order, each once; false for any other.
+func usual(m kafka.Message) ([]byte, bool) {
+	out := append(make([]byte, 0, len(m.Value)+640), '{')
+	next, seen := 0, 0
+	for _, h := range m.Headers {
+		for next < len(attributes) && attributeHeaders[next] != h.Key {
+			next++
+		}
+		if next == len(attributes) || next == 0 && len(h.Value) == 0 {
+			return nil, false
+		}
+		if attributes[next] == "datacontenttype" && string(h.Value) != typeJSON {
+			return nil, false
+		}
+		if seen++; seen > 1 {
+			out = append(out, ',')
+		}
+		out = append(append(append(out, '"'), attributes[next]...), '"', ':')
+		out = appendString(out, string(h.Value))
+		next++
+	}
+	if len(m.Headers) < 2 || m.Headers[0].Key != attributeHeaders[0] || !json.Valid(m.Value) {
+		return nil, false
+	}
+	return append(append(append(out, `,"data":`...), m.Value...), '}'), true
 }
 
 func appendData(out, value []byte, content string) []byte {
