@@ -121,8 +121,8 @@ func TestFaultOwnerKilled(t *testing.T) {
 // TestFaultCutOff: the machine that has the switchboard cannot reach PostgreSQL any more. It goes on answering, phones go on registering with it, the other one takes over; when
 // the link is back the first gives up, its live calls end properly, new ones are sent on.
 func TestFaultCutOff(t *testing.T) {
-	t.Run("reset", func(t *testing.T) { t.Parallel(); cutOff(t, refusing, "127.0.1.2", "127.0.1.3") })
-	t.Run("silent", func(t *testing.T) { t.Parallel(); cutOff(t, silent, "127.0.2.2", "127.0.2.3") })
+	t.Run("reset", func(t *testing.T) { cutOff(t, refusing, "127.0.1.2", "127.0.1.3") })
+	t.Run("silent", func(t *testing.T) { cutOff(t, silent, "127.0.2.2", "127.0.2.3") })
 }
 
 func cutOff(t *testing.T, how linkState, ipA, ipB string) {

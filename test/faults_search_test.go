@@ -84,7 +84,7 @@ func TestFaultSearch(t *testing.T) {
 	})
 	red := time.Now()
 	pause(10 * time.Second)
-	waitFor(t, "the wall to say so of a red index", 10*time.Second, troubled(true))
+	waitFor(t, "the wall to say so of a red index", 40*time.Second, troubled(true)) // a bulk waits 20 s for a shard
 	allocate(`null`)
 	if err := up.Wait(); err != nil {
 		t.Fatalf("services up: %v", err)
