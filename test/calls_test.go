@@ -15,9 +15,15 @@ import (
 // freePort gives a UDP port that nobody has just now.
 func freePort(t *testing.T) string {
 	t.Helper()
+	return freePortAt(t, "127.0.0.1")
+}
+
+// freePortAt is one at another address of this machine.
+func freePortAt(t *testing.T, ip string) string {
+	t.Helper()
 	for range 200 { // below the ports that connections going out take: it must still be free when a program starts again
 		port := 12000 + rand.IntN(7900)
-		address := "127.0.0.1:" + strconv.Itoa(port)
+		address := ip + ":" + strconv.Itoa(port)
 		u, err := net.ListenPacket("udp4", address)
 		if err != nil {
 			continue

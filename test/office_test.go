@@ -6,7 +6,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -82,35 +81,13 @@ func (o *office) env() []string {
 func (o *office) node(name, ip string, peers ...string) *served {
 	o.t.Helper()
 	s := newServed(o.t, o.t.TempDir())
-	s.sip, s.http = ip+":"+portAt(o.t, ip), ip+":"+portAt(o.t, ip)
+	s.sip, s.http = ip+":"+freePortAt(o.t, ip), ip+":"+freePortAt(o.t, ip)
 	s.env = append(o.env(), "YINGDA_OFFICE_NODE="+name)
 	if len(peers) > 0 {
 		s.env = append(s.env, "YINGDA_CLUSTER_PAGES=http://"+s.http, "YINGDA_CLUSTER_SIP="+s.sip, "YINGDA_CLUSTER_PEERS="+strings.Join(peers, ","))
 	}
 	o.nodes = append(o.nodes, s)
 	return s
-}
-
-// portAt is a port that is free at an address for UDP and TCP.
-func portAt(t *testing.T, ip string) string {
-	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", ip+":0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		at := l.Addr().String()
-		u, err := net.ListenPacket("udp", at)
-		_ = l.Close()
-		if err != nil {
-			continue
-		}
-		_ = u.Close()
-		_, port, _ := net.SplitHostPort(at)
-		return port
-	}
-	t.Fatal("no port is free at " + ip)
-	return ""
 }
 
 // says waits until a node has said something in its log.
