@@ -40,14 +40,14 @@ func TestADocumentIsStoredAsTheStandardEncoderWritesIt(t *testing.T) {
 	}
 	type plain struct { // what quick can make
 		ID, State, Line, Caller, Resident, SIP, Reason, Name, Address, Category string
-		Sequence                                                              uint64
-		Flags, Contacts, Words                                                []string
-		Tries, Late                                                           int
-		Erased, Provisional                                                   bool
-		Wrote                                                                 uint32
-		At                                                                    int64
-		Lat                                                                   float64
-		Earlier                                                               []Epoch
+		Sequence                                                                uint64
+		Flags, Contacts, Words                                                  []string
+		Tries, Late                                                             int
+		Erased, Provisional                                                     bool
+		Wrote                                                                   uint32
+		At                                                                      int64
+		Lat                                                                     float64
+		Earlier                                                                 []Epoch
 	}
 	err := quick.Check(func(p plain) bool {
 		d := Document{ID: intake.Subject(p.ID), Sequence: intake.Sequence(p.Sequence), State: State(p.State), Line: intake.LineID(p.Line), Caller: intake.Token(p.Caller), Resident: p.Resident,
