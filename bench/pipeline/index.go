@@ -57,28 +57,11 @@ type plainBody struct{ changed []search.Document }
 // be found; and beside it two ceilings with the same document writes, each with one and with two senders, of which the faster counts: "of documents" cuts and encodes
 // documents that are in memory while it sends them as plain _bulk, "of bytes" sends request bodies that were made before, which costs the sender nothing at all.
 func kafkaToIndex(ctx context.Context, broker, server string, items, rounds int, out io.Writer) (err error) {
-	r := &indexRun{server: server, codec: wire.New(months{}), out: out}
-	events, err := indexEvents(items)
+	r, err := fillTopic(ctx, broker, server, items, out)
 	if err != nil {
 		return err
 	}
-	s := kafka.Default()
-	s.Brokers = []string{broker}
-	id := uuid.NewString()
-	s.Topic, s.DeadLetters, s.GroupPrefix = "bench."+id, "bench.dlq."+id, id+"."
-	if r.log, err = kafka.Open(ctx, kafka.Config{Settings: s, Codec: r.codec, Logger: quiet}); err != nil {
-		return err
-	}
 	defer func() { err = errors.Join(err, r.log.Close()) }()
-	for at := 0; at < len(events); at += 2000 {
-		if err := r.log.Append(ctx, events[at:min(at+2000, len(events))]...); err != nil {
-			return err
-		}
-	}
-	r.events, r.docs = len(events), items
-	if err := r.foldAll(ctx); err != nil {
-		return err
-	}
 	_, _ = fmt.Fprintf(out, "Kafka → Elasticsearch: %d events of %d contacts and cases, %d document writes, batches of up to %d\n", r.events, r.docs, r.writes, indexBatch)
 	var stream, memory, ready, toMemory, toReady []float64
 	for round := range rounds + 1 { // the first warms the server up
@@ -109,6 +92,33 @@ func kafkaToIndex(ctx context.Context, broker, server string, items, rounds int,
 	_, _ = fmt.Fprintf(out, "Kafka → Elasticsearch: medians of %d rounds: %.0f events/s; plain _bulk of documents in memory %.0f (ratio %.2f), of bytes in memory %.0f (ratio %.2f)\n",
 		rounds, middle(stream), middle(memory), middle(toMemory), middle(ready), middle(toReady))
 	return nil
+}
+
+// fillTopic makes a topic with the sealed events of so many contacts and cases, and keeps what they make of documents. Its log is open.
+func fillTopic(ctx context.Context, broker, server string, items int, out io.Writer) (*indexRun, error) {
+	r := &indexRun{server: server, codec: wire.New(months{}), docs: items, out: out}
+	events, err := indexEvents(items)
+	if err != nil {
+		return nil, err
+	}
+	s := kafka.Default()
+	s.Brokers = []string{broker}
+	id := uuid.NewString()
+	s.Topic, s.DeadLetters, s.GroupPrefix = "bench."+id, "bench.dlq."+id, id+"."
+	if r.log, err = kafka.Open(ctx, kafka.Config{Settings: s, Codec: r.codec, Logger: quiet}); err != nil {
+		return nil, err
+	}
+	r.events = len(events)
+	for at := 0; at < len(events) && err == nil; at += 2000 {
+		err = r.log.Append(ctx, events[at:min(at+2000, len(events))]...)
+	}
+	if err == nil {
+		err = r.foldAll(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, r.log.Close())
+	}
+	return r, nil
 }
 
 func middle(list []float64) float64 {
