@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"yingda/intake"
+	"yingda/internal/jsonform"
 )
 
 // maxUpcasts is how many versions of one type may lie between what was written and what we read. More is a circle.
@@ -64,7 +65,7 @@ func (c *Codec) DecodeClear(raw []byte) (intake.Event, error) {
 
 // decode reads all but the personal part, which it gives as it stands; nil when there is none.
 func (c *Codec) decode(raw []byte) (e intake.Event, personal []byte, err error) {
-	if !utf8.Valid(raw) || !json.Valid(raw) {
+	if !utf8.Valid(raw) || !jsonform.Valid(raw) {
 		return e, nil, form("not JSON in UTF-8")
 	}
 	var room [16]member
@@ -243,7 +244,7 @@ func (c *Codec) upcast(t intake.Type, list []member) (intake.Type, []byte, error
 		out = appendMember(out, name, data[name])
 	}
 	out = append(out, '}')
-	if !json.Valid(out) {
+	if !jsonform.Valid(out) {
 		return t, nil, form("what lifted the data to %s wrote no JSON", t)
 	}
 	return t, out, nil

@@ -8,10 +8,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"yingda/internal/jsonform"
 )
 
 // The standard decoder drops members it doesn't know and takes "Line" for "line". We keep the one and tell the other apart, so
-// objects are first taken apart here. Everything in this file works on bytes that json.Valid has accepted.
+// objects are first taken apart here. Everything in this file works on bytes that jsonform.Valid has accepted.
 
 type member struct {
 	name  string
@@ -264,7 +266,7 @@ func (s *shape) join(raw []byte, extra map[string]json.RawMessage) ([]byte, erro
 	slices.Sort(names)
 	for _, name := range names {
 		value := extra[name]
-		if !json.Valid(value) {
+		if !jsonform.Valid(value) {
 			return nil, form("extra field %q is no JSON", name)
 		}
 		path := []string{name}

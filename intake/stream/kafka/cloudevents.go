@@ -14,6 +14,7 @@ import (
 	"github.com/segmentio/kafka-go"
 
 	"yingda/intake"
+	"yingda/internal/jsonform"
 )
 
 // Names of headers (CloudEvents Kafka Protocol Binding 1.0.2, §3.2 binary content mode). An attribute is a header of its own, named
@@ -140,7 +141,7 @@ type part struct {
 
 // members of the object that raw is, in their order; false when it is none. Only the outermost is taken apart, since that is all that a header needs.
 func members(raw []byte) (list []part, ok bool) {
-	if !json.Valid(raw) {
+	if !jsonform.Valid(raw) {
 		return nil, false
 	}
 	i := blank(raw, 0)
@@ -246,7 +247,7 @@ func anyhow(m kafka.Message) []byte {
 		}
 		out = append(appendString(out, name), ':')
 		// The exact value counts only while the header still says the same.
-		if o, ok := others[name]; ok && bytes.Equal(o, v) && json.Valid(o) {
+		if o, ok := others[name]; ok && bytes.Equal(o, v) && jsonform.Valid(o) {
 			out = append(out, o...)
 			return
 		}
@@ -296,7 +297,7 @@ func usual(m kafka.Message) ([]byte, bool) {
 		out = appendString(out, string(h.Value))
 		next++
 	}
-	if len(m.Headers) < 2 || m.Headers[0].Key != attributeHeaders[0] || !json.Valid(m.Value) {
+	if len(m.Headers) < 2 || m.Headers[0].Key != attributeHeaders[0] || !jsonform.Valid(m.Value) {
 		return nil, false
 	}
 	return append(append(append(out, `,"data":`...), m.Value...), '}'), true
@@ -306,7 +307,7 @@ func appendData(out, value []byte, content string) []byte {
 	switch {
 	case value == nil:
 		return out
-	case isJSON(content) && json.Valid(value):
+	case isJSON(content) && jsonform.Valid(value):
 		return append(append(out, `,"data":`...), value...)
 	case !isJSON(content) && utf8.Valid(value):
 		return appendString(append(out, `,"data":`...), string(value))
