@@ -123,7 +123,16 @@ func encodeData(e intake.Event, personal []byte) (data []byte, err error) {
 // attribute says whether s may be the value of a CloudEvents attribute: not empty, and no control characters (CloudEvents 1.0,
 // Type System).
 func attribute(s string) bool {
-	return s != "" && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 })
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f {
+			return attributeText(s)
+		}
+	}
+	return s != ""
+}
+
+func attributeText(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 })
 }
 
 func parseTime(s string) (time.Time, error) {

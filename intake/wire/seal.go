@@ -1,19 +1,24 @@
 package wire
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"reflect"
 	"time"
 
 	"yingda/intake"
+	"yingda/internal/jsonform"
 )
 
 // The personal part is sealed with AES-256-GCM (NIST SP 800-38D). The key is HKDF-SHA256 (RFC 5869) of the month's secret with
@@ -30,12 +35,29 @@ var strict = base64.StdEncoding.Strict()
 
 var personalShape = shapeOf(reflect.TypeFor[intake.PersonalJSON]())
 
-func boxOf(secret []byte, subject intake.Subject) (cipher.AEAD, error) {
-	key, err := hkdf.Key(sha256.New, secret, nil, string(subject), 32)
-	if err != nil {
-		return nil, err
+// derivation makes the keys of one month. The first half of HKDF and the states of its HMAC are the same for all of them and take most of the time, so they are kept
+// while they are used; the collector forgets them soon after.
+type derivation struct {
+	secret []byte
+	mac    hash.Hash
+}
+
+func (c *Codec) boxOf(secret []byte, subject intake.Subject) (cipher.AEAD, error) {
+	d, _ := c.derivations.Get().(*derivation)
+	if d == nil || subtle.ConstantTimeCompare(d.secret, secret) == 0 {
+		prk, err := hkdf.Extract(sha256.New, secret, nil)
+		if err != nil {
+			return nil, err
+		}
+		d = &derivation{bytes.Clone(secret), hmac.New(sha256.New, prk)}
 	}
-	block, err := aes.NewCipher(key)
+	defer c.derivations.Put(d)
+	// Expand to as much as the hash gives at once is one HMAC of the info and a 1 (RFC 5869, §2.3).
+	d.mac.Reset()
+	io.WriteString(d.mac, string(subject))
+	d.mac.Write([]byte{1})
+	var room [sha256.Size]byte
+	block, err := aes.NewCipher(d.mac.Sum(room[:0]))
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +71,7 @@ func (c *Codec) seal(e intake.Event, id string) ([]byte, error) {
 	case e.Forgotten() && !empty:
 		return nil, form("%s has a personal part both sealed and in clear", id)
 	case e.Forgotten():
-		if !json.Valid(e.Sealed) {
+		if !jsonform.Valid(e.Sealed) {
 			return nil, form("%s has a sealed part that is no JSON", id)
 		}
 		return e.Sealed, nil
@@ -65,7 +87,7 @@ func (c *Codec) seal(e intake.Event, id string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("wire: no secret of %s to seal %s with: %w", month, id, err)
 	}
-	aead, err := boxOf(secret, e.Subject)
+	aead, err := c.boxOf(secret, e.Subject)
 	if err != nil {
 		return nil, fmt.Errorf("wire: seal %s: %w", id, err)
 	}
@@ -138,7 +160,7 @@ func (c *Codec) open(e *intake.Event, raw []byte) error {
 	if err != nil {
 		return shut()
 	}
-	aead, err := boxOf(secret, e.Subject)
+	aead, err := c.boxOf(secret, e.Subject)
 	if err != nil || len(sealedBytes) < aead.NonceSize() {
 		return shut()
 	}
@@ -152,7 +174,7 @@ func (c *Codec) open(e *intake.Event, raw []byte) error {
 
 // readPersonal reads a personal part in clear. Its errors do not repeat it.
 func readPersonal(e *intake.Event, clear []byte) error {
-	if !json.Valid(clear) || clear[space(clear, 0)] != '{' {
+	if !jsonform.Valid(clear) || clear[space(clear, 0)] != '{' {
 		return form("data.personal is no object")
 	}
 	var room [8]member

@@ -60,6 +60,8 @@ type Codec struct {
 	random    io.Reader
 	upcasters map[intake.Type]Upcaster
 
+	derivations sync.Pool // of *derivation, whatever month
+
 	mu       sync.Mutex
 	compiled map[intake.Type]*jsonschema.Schema // those that DecodeClear has needed; to compile all would take 30 ms of every start
 }
