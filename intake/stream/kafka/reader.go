@@ -250,27 +250,45 @@ var errSilent = errors.New("kafka: silent")
 // pump hands on what a reader of kafka-go gives, and returns the offset at which to go on and why it ended.
 func (r *reader) pump(ctx context.Context, k *kafka.Reader, turn int64, partition int, offset int64) (int64, error) {
 	for {
-		wait, cancel := context.WithTimeout(ctx, r.log.config.Silence)
+		var silent bool
+		var err error
+		if offset, silent, err = r.listen(ctx, k, turn, offset); err != nil {
+			return offset, err
+		}
+		if silent && r.more(ctx, partition, offset) {
+			return offset, errSilent
+		}
+	}
+}
+
+// listen hands messages on until none has come for as long as Config.Silence says. A clock is wound for all of them, since one for each takes longer than
+// reading it.
+func (r *reader) listen(ctx context.Context, k *kafka.Reader, turn int64, offset int64) (next int64, silent bool, err error) {
+	wait, cancel := context.WithCancel(ctx)
+	defer cancel()
+	clock := time.AfterFunc(r.log.config.Silence, cancel)
+	defer clock.Stop()
+	for {
 		m, err := k.FetchMessage(wait)
-		cancel()
+		onTime := clock.Stop() // whoever takes what is handed on may be slow; that is no silence
 		switch {
+		case err == nil && m.Offset < offset: // kafka-go gives older ones at times
 		case err == nil:
-			if m.Offset < offset { // kafka-go gives older ones at times
-				continue
-			}
 			if !r.hand(ctx, fetched{turn: turn, Message: m}) {
-				return offset, ctx.Err()
+				return offset, false, ctx.Err()
 			}
 			offset = m.Offset + 1
 		case ctx.Err() != nil:
-			return offset, ctx.Err()
-		case errors.Is(err, context.DeadlineExceeded):
-			if r.more(ctx, partition, offset) {
-				return offset, errSilent
-			}
+			return offset, false, ctx.Err()
+		case errors.Is(err, context.Canceled):
+			return offset, true, nil
 		default:
-			return offset, err
+			return offset, false, err
 		}
+		if !onTime {
+			return offset, false, nil
+		}
+		clock.Reset(r.log.config.Silence)
 	}
 }
 
@@ -353,7 +371,7 @@ func (r *reader) records(limit int) ([]stream.Record, error) {
 	r.mu.Lock()
 	turn := r.turn
 	r.mu.Unlock()
-	var list []stream.Record
+	list := make([]stream.Record, 0, min(len(r.held), limit))
 	for len(r.held) > 0 && len(list) < limit {
 		f := r.held[0]
 		if f.turn == turn {
