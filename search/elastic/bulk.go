@@ -26,8 +26,7 @@ const perPage = 1000 // documents that are read at once
 // item of a _bulk request.
 type item struct {
 	id       string
-	head     []byte // the action, a line
-	line     []byte // the document, a line; nil for a delete
+	lines    []byte // the action and, unless it is a delete, the document, each with its newline
 	done     bool
 	refused  *cause // what can never be taken
 	status   int
@@ -36,13 +35,19 @@ type item struct {
 }
 
 func indexItem(id string, version uint64, kind string, line []byte) *item {
-	head := []byte(`{"index":{"_id":"` + inside(id) + `","version":` + strconv.FormatUint(version, 10) + `,"version_type":"` + kind + `"}}`)
-	return &item{id: id, head: head, line: line}
+	lines := append(action(make([]byte, 0, len(line)+160), "index", id, version, kind), line...)
+	return &item{id: id, lines: append(lines, newline)}
 }
 
 func deleteItem(id string, version int64) *item {
-	head := []byte(`{"delete":{"_id":"` + inside(id) + `","version":` + strconv.FormatInt(version, 10) + `,"version_type":"external_gte"}}`)
-	return &item{id: id, head: head}
+	return &item{id: id, lines: action(nil, "delete", id, uint64(version), notOlder)}
+}
+
+func action(b []byte, what, id string, version uint64, kind string) []byte {
+	b = append(append(append(b, `{"`...), what...), `":{"_id":"`...)
+	b = append(appendInside(b, id), `","version":`...)
+	b = append(strconv.AppendUint(b, version, 10), `,"version_type":"`...)
+	return append(append(append(b, kind...), `"}}`...), newline)
 }
 
 // Version types: a document's must be newer; a position that is written again is the same.
@@ -54,11 +59,17 @@ const (
 
 // bulk writes the items and comes back when each is done or refused, however long that takes; an error is the end of ctx or ErrMoved.
 func (g *generation) bulk(ctx context.Context, items []*item) error {
-	s := g.sending(ctx)
+	s := g.sending(ctx, len(items))
 	for _, it := range items {
 		s.add(it)
 	}
 	return s.wait()
+}
+
+// request is what is sent at once. The body is made while its documents are, and items say where in it they are.
+type request struct {
+	items []*item
+	body  []byte
 }
 
 // sender gathers items into requests and sends them, some at once, while more are made. No two items are of one document, so their order is nothing.
@@ -66,29 +77,63 @@ type sender struct {
 	g    *generation
 	ctx  context.Context // of the one write that this sender lives for
 	stop context.CancelCauseFunc
-	part []*item
-	size int
+	open request
+	more int           // items that are still to come, about
 	line chan struct{} // has as many places as requests may be under way
 	all  sync.WaitGroup
 }
 
-func (g *generation) sending(ctx context.Context) *sender {
+func (g *generation) sending(ctx context.Context, items int) *sender {
 	ctx, stop := context.WithCancelCause(ctx)
-	return &sender{g: g, ctx: ctx, stop: stop, line: make(chan struct{}, atOnce)}
+	return &sender{g: g, ctx: ctx, stop: stop, more: items, line: make(chan struct{}, atOnce)}
 }
 
+// add takes an item that is made.
 func (s *sender) add(it *item) {
-	n := len(it.head) + len(it.line) + 2
-	if len(s.part) == maxItems || len(s.part) > 0 && s.size+n > maxBytes {
+	if len(s.open.items) == maxItems || len(s.open.items) > 0 && len(s.open.body)+len(it.lines) > maxBytes {
 		s.send()
 	}
-	s.part, s.size = append(s.part, it), s.size+n
+	s.room(len(it.lines))
+	s.open.body = append(s.open.body, it.lines...)
+	s.open.items = append(s.open.items, it)
+}
+
+// document makes the item of a document.
+func (s *sender) document(d *search.Document) (*item, error) {
+	if len(s.open.items) == maxItems {
+		s.send()
+	}
+	s.room(s.g.size)
+	begin := len(s.open.body)
+	b := action(s.open.body, "index", string(d.ID), d.Version(), newer)
+	b, err := encode(b, s.g.x.analyzer, s.g.extras, d)
+	if err != nil {
+		return nil, err // what there is of it lies behind the end of the body
+	}
+	b = append(b, newline)
+	it := &item{id: string(d.ID), lines: b[begin:len(b):len(b)]}
+	s.g.size = max(2048, (7*s.g.size+len(it.lines)+len(it.lines)/4)/8)
+	if begin > 0 && len(b) > maxBytes {
+		s.send()
+		b = append(make([]byte, 0, len(it.lines)), it.lines...)
+		it.lines = b
+	}
+	s.open.body, s.open.items = b, append(s.open.items, it)
+	return it, nil
+}
+
+// room makes a body for as many items as are to come, of about this size.
+func (s *sender) room(size int) {
+	if s.open.body == nil {
+		n := max(min(s.more, maxItems), 1)
+		s.open = request{make([]*item, 0, n), make([]byte, 0, min(n*size, maxBytes))}
+	}
 }
 
 func (s *sender) send() {
-	part := s.part
-	s.part, s.size = nil, 0
-	if len(part) == 0 {
+	r := s.open
+	s.open, s.more = request{}, s.more-len(r.items)
+	if len(r.items) == 0 {
 		return
 	}
 	select {
@@ -97,7 +142,7 @@ func (s *sender) send() {
 		return
 	}
 	s.all.Go(func() {
-		if err := s.g.part(s.ctx, part); err != nil {
+		if err := s.g.persistent(s.ctx, r); err != nil {
 			s.stop(err)
 		}
 		<-s.line
@@ -113,36 +158,39 @@ func (s *sender) wait() error {
 	return err
 }
 
-// part writes what fits into one request, again and again those items that were not taken.
-func (g *generation) part(ctx context.Context, items []*item) error {
+// persistent writes a request, again and again those items that were not taken.
+func (g *generation) persistent(ctx context.Context, r request) error {
 	return g.x.persist(ctx, "write", func(ctx context.Context) error {
-		open := make([]*item, 0, len(items))
-		for _, it := range items {
-			if !it.done {
-				open = append(open, it)
+		for _, it := range r.items {
+			if it.done {
+				r = left(r.items)
+				break
 			}
 		}
-		return g.send(ctx, open)
+		return g.send(ctx, r)
 	})
+}
+
+// left is a request of those items that are not done.
+func left(items []*item) request {
+	var r request
+	for _, it := range items {
+		if !it.done {
+			r.items, r.body = append(r.items, it), append(r.body, it.lines...)
+		}
+	}
+	return r
 }
 
 // errAgain wraps what may pass by itself.
 var errAgain = errors.New("not taken")
 
-func (g *generation) send(ctx context.Context, open []*item) error {
+func (g *generation) send(ctx context.Context, r request) error {
+	open := r.items
 	if len(open) == 0 {
 		return nil
 	}
-	size := 0
 	for _, it := range open {
-		size += len(it.head) + len(it.line) + 2
-	}
-	body := make([]byte, 0, size)
-	for _, it := range open {
-		body = append(append(body, it.head...), newline)
-		if it.line != nil {
-			body = append(append(body, it.line...), newline)
-		}
 		it.attempts++
 	}
 	var answer struct {
@@ -151,12 +199,12 @@ func (g *generation) send(ctx context.Context, open []*item) error {
 			Error  *cause `json:"error"`
 		} `json:"items"`
 	}
-	err := g.x.client.do(ctx, longTime, http.MethodPost, "/"+g.name+"/_bulk?timeout=20s&"+bulkFilter, "application/x-ndjson", body, &answer)
+	err := g.x.client.do(ctx, longTime, http.MethodPost, "/"+g.name+"/_bulk?timeout=20s&"+bulkFilter, "application/x-ndjson", r.body, &answer)
 	switch s := status(err); {
 	case s == http.StatusBadRequest || s == http.StatusRequestEntityTooLarge:
 		// Something in it makes all of it unreadable, or it is too much at once: halves, until the one item stands alone.
 		if len(open) > 1 {
-			return errors.Join(g.send(ctx, open[:len(open)/2]), g.send(ctx, open[len(open)/2:]))
+			return errors.Join(g.send(ctx, left(open[:len(open)/2])), g.send(ctx, left(open[len(open)/2:])))
 		}
 		var e *Error
 		errors.As(err, &e)
@@ -299,12 +347,11 @@ func (x *Index) Bulk(docs []search.Document) ([]byte, error) {
 	}
 	body := make([]byte, 0, 3072*len(docs))
 	for i := range docs {
-		line, err := encode(make([]byte, 0, 3072), x.analyzer, e, &docs[i])
-		if err != nil {
+		var err error
+		if body, err = encode(action(body, "index", string(docs[i].ID), docs[i].Version(), newer), x.analyzer, e, &docs[i]); err != nil {
 			return nil, err
 		}
-		it := indexItem(string(docs[i].ID), docs[i].Version(), newer, line)
-		body = append(append(append(append(body, it.head...), newline), line...), newline)
+		body = append(body, newline)
 	}
 	return body, nil
 }

@@ -2,6 +2,7 @@ package elastic
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"yingda/intake/stream"
@@ -9,7 +10,7 @@ import (
 )
 
 // Batch is how many events Follow is best given at once, when there are so many: a contact's events come close together, and what one batch says of a document is one write.
-const Batch = 2000
+const Batch = 4000
 
 // settle is how long a batch that is in waits for the next one to be read before its positions are committed for themselves.
 const settle = 100 * time.Millisecond
@@ -139,7 +140,11 @@ func (f *following) fetch(ctx context.Context, limit int) error {
 	if err != nil && fetch.Err() != nil && ctx.Err() == nil {
 		return nil // there was nothing to read yet
 	}
-	f.read = append(f.read, records...)
+	if f.read == nil {
+		f.read = records
+	} else {
+		f.read = append(slices.Grow(f.read, len(records)), records...)
+	}
 	return err
 }
 

@@ -15,7 +15,7 @@ import (
 const (
 	newline   = '\n'
 	maxCached = 4096 // documents that are kept, twice, as they were last written, since a contact's events come close together
-	perWrite  = 2000 // documents that are held before they are written, when Apply is given very many events
+	perWrite  = 4000 // documents that are held before they are written, when Apply is given very many events
 )
 
 // generation is one index. It is used by one goroutine.
@@ -182,7 +182,7 @@ func (g *generation) read(ctx context.Context, ask []*folding) error {
 // write folds the records in, sends the documents that change and deals with those that were not taken.
 func (g *generation) write(ctx context.Context, list []*folding) error {
 	callbacks, sent := false, 0
-	s := g.sending(ctx)
+	s := g.sending(ctx, len(list))
 	for _, f := range list {
 		f.changed, f.item = nil, nil
 		for _, r := range f.records {
@@ -194,14 +194,11 @@ func (g *generation) write(ctx context.Context, list []*folding) error {
 		if f.changed == nil {
 			continue
 		}
-		line, err := encode(make([]byte, 0, g.size), g.x.analyzer, g.extras, &f.doc)
-		if err != nil {
+		var err error
+		if f.item, err = s.document(&f.doc); err != nil {
 			f.item = &item{id: string(f.id), done: true, refused: &cause{"document", "it cannot be written as JSON"}}
 			continue
 		}
-		g.size = max(2048, (7*g.size+len(line)+len(line)/4)/8)
-		f.item = indexItem(string(f.id), f.doc.Version(), newer, line)
-		s.add(f.item)
 		sent++
 		callbacks = callbacks || f.doc.Kind == search.Callback
 	}

@@ -204,9 +204,7 @@ func list(b []byte, name string, values []string) []byte {
 	return append(b, ']')
 }
 
-// inside is a text as it stands between the quotes of a JSON string. Tokens hardly ever need anything.
-func inside(s string) string { return string(appendInside(nil, s)) }
-
+// appendInside writes a text as it stands between the quotes of a JSON string. Tokens hardly ever need anything.
 func appendInside(b []byte, s string) []byte {
 	for i := 0; i < len(s); {
 		if c := s[i]; c < utf8.RuneSelf {
