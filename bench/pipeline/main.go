@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"runtime/pprof"
 	"slices"
 )
@@ -28,6 +29,7 @@ func main() {
 	events := flag.Int("events", 200_000, "events a round")
 	profile := flag.String("cpuprofile", "", "file for a profile of this process")
 	flag.Parse()
+	debug.SetGCPercent(200) // as the program has it
 	if *profile != "" {
 		f, err := os.Create(*profile)
 		if err == nil {
