@@ -267,8 +267,9 @@ func (p *Plane) Overloaded() bool {
 	if full {
 		return true
 	}
+	now := p.clock()
 	for _, t := range p.all {
-		if !t.pub.over.Load() {
+		if !t.pub.over(now) {
 			return false
 		}
 	}
@@ -281,6 +282,7 @@ func (p *Plane) Stats() Stats {
 	s := Stats{Legs: len(p.legs), Recordings: len(p.recs), Instant: true}
 	s.FreePorts, s.QuarantinedPorts = p.ports.count(p.clock(), p.config.Quarantine)
 	p.mu.Unlock()
+	now := p.clock()
 	for i, t := range p.all {
 		c := &t.pub
 		s.Received += c.received.Load()
@@ -289,8 +291,8 @@ func (p *Plane) Stats() Stats {
 		s.Foreign += c.foreign.Load()
 		s.RecordDropped += c.dropped.Load()
 		s.SkippedTicks += c.skipped.Load()
-		s.LateP99 = max(s.LateP99, time.Duration(c.p99.Load()))
-		s.LateMax = max(s.LateMax, time.Duration(c.max.Load()))
+		p99, most := c.late(now)
+		s.LateP99, s.LateMax = max(s.LateP99, p99), max(s.LateMax, most)
 		s.Instant = s.Instant && !c.busy.Load()
 		s.SyncedAfter = max(s.SyncedAfter, p.recorders[i].finisher.behind())
 	}

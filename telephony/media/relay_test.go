@@ -401,6 +401,31 @@ func TestFull(t *testing.T) {
 	}
 }
 
+// A thread without legs sleeps until it gets one. What it found too much before must not keep everybody out meanwhile: with nobody let in it would never wake.
+func TestLatenessIsForgottenAsleep(t *testing.T) {
+	b := newLab(t, Config{})
+	var all []*phone
+	for i := range 61 {
+		all = append(all, b.phone("p"+strconv.Itoa(i), PCMA))
+	}
+	b.run(1500 * time.Millisecond)
+	for range 75 {
+		b.now += 40 * ms
+		b.plane.step()
+	}
+	for _, p := range all {
+		p.leg.Close()
+	}
+	b.plane.step()
+	if s := b.plane.Stats(); !b.plane.Overloaded() || s.LateP99 == 0 || s.Legs != 0 {
+		t.Fatalf("not overloaded, or legs are left: %+v", s)
+	}
+	b.now += 4 * second
+	if s := b.plane.Stats(); b.plane.Overloaded() || s.LateP99 != 0 || s.LateMax != 0 {
+		t.Errorf("still overloaded four seconds later: %+v", s)
+	}
+}
+
 // A thread that wakes 40 ms late makes up for every tick. While it has much to say it says that it is overloaded, and recovers; while few
 // speak nobody is turned away for it.
 func TestLateness(t *testing.T) {

@@ -69,11 +69,29 @@ type thread struct {
 
 type counts struct{ received, sent, bad, foreign, dropped, skipped uint64 }
 
-// published is what others may read, renewed every 100 ms.
+// published is what others may read, renewed every 100 ms while there are legs. A thread without any sleeps, so what was late has its time beside it.
 type published struct {
 	received, sent, bad, foreign, dropped, skipped atomic.Uint64
 	p99, max                                       atomic.Int64
-	busy, over                                     atomic.Bool
+	lateAt, overAt                                 atomic.Int64 // when these two were measured; when it was last too much. 0: never
+	busy                                           atomic.Bool
+}
+
+const (
+	lateFor = 2 * second // what was late that long ago says nothing any more
+	overFor = 3 * second // nobody new for so long after it was too much
+)
+
+func (p *published) late(now int64) (p99, most time.Duration) {
+	if at := p.lateAt.Load(); at == 0 || now-at >= lateFor {
+		return 0, 0
+	}
+	return time.Duration(p.p99.Load()), time.Duration(p.max.Load())
+}
+
+func (p *published) over(now int64) bool {
+	at := p.overAt.Load()
+	return at > 0 && now-at < overFor
 }
 
 // lateness counts how late the wheel's slots were, by whole seconds, in steps of a quarter millisecond up to 25 ms.
@@ -287,7 +305,8 @@ func (t *thread) measure(now int64) {
 		p99, most := t.late.close(now)
 		p.p99.Store(p99)
 		p.max.Store(most)
-		p.over.Store(t.late.overAt > 0 && now-t.late.overAt < 3*second)
+		p.lateAt.Store(now)
+		p.overAt.Store(t.late.overAt)
 	}
 }
 
