@@ -24,9 +24,10 @@ const module = "yingda"
 var may = map[string][]string{
 	"deploy":                     {},
 	"cmd/yingda":                 {"internal/*", "intake/wire"},
-	"bench/hotline":              {"internal/app", "internal/demo", "telephony/phonetest"},
+	"bench/hotline":              {"bench/rig", "internal/app", "internal/demo", "telephony/phonetest"},
 	"bench/media":                {"telephony", "telephony/media", "telephony/sound"},
-	"bench/pipeline":             {"intake/*", "search", "search/*"}, // the servers it measures
+	"bench/pipeline":             {"intake/*", "search", "search/*", "bench/rig", "internal/app", "telephony/phonetest"}, // the servers it measures
+	"bench/rig":                  {"internal/app", "internal/demo"},
 	"intake/queue":               {},
 	"intake/answerrate":          {},
 	"intake/recovery":            {},

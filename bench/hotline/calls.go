@@ -14,13 +14,15 @@ import (
 	"sync"
 	"time"
 
+	"yingda/bench/rig"
 	"yingda/internal/demo"
 	"yingda/telephony/phonetest"
 )
 
 // office is a running server with its phones on, and a supervisor who is signed in.
 type office struct {
-	*server
+	*rig.Server
+	token  string
 	phones []*phonetest.Phone
 	client *http.Client
 	next   int // number of the next caller
@@ -29,10 +31,10 @@ type office struct {
 	rung map[string]time.Time // caller's number → when an operator's phone was rung for it
 }
 
-func (s *server) open(ctx context.Context) (*office, error) {
-	o := &office{server: s, rung: map[string]time.Time{}}
-	for _, d := range s.desks {
-		p, err := phonetest.New(phonetest.Config{Server: s.sip, User: d.user, Password: d.secret, Keep: time.Second, OnCall: o.pickUp})
+func open(ctx context.Context, s *rig.Server, seats []rig.Seat, token string) (*office, error) {
+	o := &office{Server: s, token: token, rung: map[string]time.Time{}}
+	for _, d := range seats {
+		p, err := phonetest.New(phonetest.Config{Server: s.SIP, User: d.User, Password: d.Secret, Keep: time.Second, OnCall: o.pickUp})
 		if err != nil {
 			return nil, err
 		}
@@ -41,7 +43,7 @@ func (s *server) open(ctx context.Context) (*office, error) {
 			return nil, err
 		}
 	}
-	client, err := demo.SignIn(ctx, "http://"+s.http, "zhoumin", demo.Password)
+	client, err := demo.SignIn(ctx, "http://"+s.HTTP, "zhoumin", demo.Password)
 	o.client = client
 	return o, err
 }
@@ -56,7 +58,7 @@ func (o *office) close() {
 var openNow = regexp.MustCompile(`class="k-open">[^<]*<a [^>]*>(\d+)</a>`)
 
 func (o *office) get(path string) (string, error) {
-	r, err := o.client.Get("http://" + o.http + path)
+	r, err := o.client.Get("http://" + o.HTTP + path)
 	if err != nil {
 		return "", err
 	}
@@ -68,17 +70,11 @@ func (o *office) get(path string) (string, error) {
 // pickUp notes when an operator's phone was rung and for whom, and answers at once.
 func (o *office) pickUp(c *phonetest.Call) {
 	o.mu.Lock()
-	o.rung[userOf(c.Inv.Get("From"))] = time.Now()
+	o.rung[rig.CallerOf(c.Inv.Get("From"))] = time.Now()
 	o.mu.Unlock()
 	c.Ring()
 	c.Answer()
 	<-c.Ended()
-}
-
-func userOf(from string) string {
-	_, rest, _ := strings.Cut(from, "sip:")
-	user, _, _ := strings.Cut(rest, "@")
-	return user
 }
 
 func (o *office) rang(number string) time.Time {
@@ -100,7 +96,7 @@ type measured struct {
 
 // call phones, talks for hold and hangs up. It gives the Call-ID, when it was rung and when the BYE went.
 func (o *office) call(ctx context.Context, number string, hold time.Duration) (id string, ring time.Duration, bye time.Time, err error) {
-	p, err := phonetest.New(phonetest.Config{Server: o.sip, User: number, Keep: time.Second})
+	p, err := phonetest.New(phonetest.Config{Server: o.SIP, User: number, Keep: time.Second})
 	if err != nil {
 		return "", 0, bye, err
 	}
@@ -183,7 +179,7 @@ func (o *office) contact(ctx context.Context, callID string, bye time.Time) (str
 	from := url.QueryEscape(bye.Add(-time.Minute).UTC().Format(time.RFC3339))
 	after := ""
 	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+o.http+"/api/v1/contacts?limit=1000&from="+from+after, nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+o.HTTP+"/api/v1/contacts?limit=1000&from="+from+after, nil)
 		if err != nil {
 			return "", err
 		}
@@ -220,7 +216,7 @@ func (o *office) contact(ctx context.Context, callID string, bye time.Time) (str
 func (o *office) wall(ctx context.Context, probes int) ([]float64, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+o.http+"/live/wall", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+o.HTTP+"/live/wall", nil)
 	if err != nil {
 		return nil, err
 	}

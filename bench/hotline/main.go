@@ -18,16 +18,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
+	"yingda/bench/rig"
 	"yingda/internal/app"
-	"yingda/internal/demo"
 )
 
 type job struct {
@@ -55,42 +52,45 @@ func run(ctx context.Context, j job, out io.Writer) (err error) {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	bin := filepath.Join(dir, "yingda")
-	if b, err := exec.CommandContext(ctx, "go", "build", "-o", bin, "./cmd/yingda").CombinedOutput(); err != nil {
-		return fmt.Errorf("build: %w\n%s", err, b)
-	}
-	s := &server{bin: bin, data: filepath.Join(dir, "data"), http: freeTCP(), sip: freeUDP()}
-	if s.desks, err = prepare(ctx, s, j.seats); err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "%-34s %s\n", "what", "per round, then the median")
-	first, err := s.start(ctx) // reads the thirty days into books, index and case book
+	bin, err := rig.Build(ctx, dir)
 	if err != nil {
 		return err
 	}
-	if err := s.stop(); err != nil {
+	s := &rig.Server{Bin: bin, Data: filepath.Join(dir, "data"), HTTP: rig.FreeTCP(), SIP: rig.FreeUDP()}
+	c := app.Default()
+	c.Data, c.SIP.UDP, c.SIP.TCP, c.HTTP.Listen = s.Data, s.SIP, "", s.HTTP
+	seats, token, err := rig.Prepare(ctx, c, 30, j.seats)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%-34s %s\n", "what", "per round, then the median")
+	first, err := s.Start(ctx) // reads the thirty days into books, index and case book
+	if err != nil {
+		return err
+	}
+	if err := s.Stop(); err != nil {
 		return err
 	}
 	show(out, "first start, nothing read yet, ms", []float64{first.Seconds() * 1000})
 	var starts, idle []float64
 	for range j.rounds {
-		took, err := s.start(ctx)
+		took, err := s.Start(ctx)
 		if err != nil {
 			return err
 		}
 		time.Sleep(10 * time.Second)
-		starts, idle = append(starts, took.Seconds()*1000), append(idle, s.resident())
-		if err := s.stop(); err != nil {
+		starts, idle = append(starts, took.Seconds()*1000), append(idle, s.Resident())
+		if err := s.Stop(); err != nil {
 			return err
 		}
 	}
 	show(out, "start on 30 days, ms", starts)
 	show(out, "idle memory, MB", idle)
-	if _, err := s.start(ctx); err != nil {
+	if _, err := s.Start(ctx); err != nil {
 		return err
 	}
-	defer func() { _ = s.stop() }()
-	o, err := s.open(ctx)
+	defer func() { _ = s.Stop() }()
+	o, err := open(ctx, s, seats, token)
 	if err != nil {
 		return err
 	}
@@ -101,61 +101,20 @@ func run(ctx context.Context, j job, out io.Writer) (err error) {
 		if err != nil {
 			return err
 		}
-		ring50, ring99, search99 = append(ring50, at(r.ring, 0.5)), append(ring99, at(r.ring, 0.99)), append(search99, at(r.search, 0.99))
+		ring50, ring99, search99 = append(ring50, rig.At(r.ring, 0.5)), append(ring99, rig.At(r.ring, 0.99)), append(search99, rig.At(r.search, 0.99))
 		fmt.Fprintf(out, "  %d calls, %d answered, %d looked for in search\n", r.calls, len(r.ring), len(r.search))
 		wall, err := o.wall(ctx, j.probes)
 		if err != nil {
 			return err
 		}
-		wall99 = append(wall99, at(wall, 0.99))
+		wall99 = append(wall99, rig.At(wall, 0.99))
 	}
 	show(out, "INVITE to ringing p50, ms", ring50)
 	show(out, "INVITE to ringing p99, ms", ring99)
 	show(out, "BYE to searchable p99, ms", search99)
 	show(out, "BYE to the wall p99, ms", wall99)
-	show(out, "memory afterwards, MB", []float64{s.resident()})
+	show(out, "memory afterwards, MB", []float64{s.Resident()})
 	return nil
-}
-
-// prepare makes the demo's office with its thirty days, and operators with phones.
-func prepare(ctx context.Context, s *server, seats int) ([]deskPhone, error) {
-	c := app.Default()
-	c.Data, c.SIP.UDP, c.SIP.TCP, c.HTTP.Listen = s.data, s.sip, "", s.http
-	log := slog.New(slog.DiscardHandler)
-	if err := demo.Prepare(ctx, c, 30, log, io.Discard); err != nil {
-		return nil, err
-	}
-	store, err := app.OpenStore(ctx, c, app.StoreOptions{Logger: log})
-	if err != nil {
-		return nil, err
-	}
-	defer store.Close()
-	if s.token, err = store.MakeToken(ctx, "bench", "auditor", 24*time.Hour); err != nil {
-		return nil, err
-	}
-	var list []deskPhone
-	for i := range seats {
-		login := fmt.Sprintf("seat%02d", i)
-		if _, err := store.CreateUser(ctx, login, login, "operator", nil); err != nil {
-			return nil, err
-		}
-		both, err := store.NewPhone(ctx, login)
-		if err != nil {
-			return nil, err
-		}
-		user, secret, _ := strings.Cut(both, " ")
-		list = append(list, deskPhone{user, secret})
-	}
-	return list, nil
-}
-
-// at is a quantile; 0 of nothing.
-func at(list []float64, q float64) float64 {
-	if len(list) == 0 {
-		return 0
-	}
-	list = slices.Sorted(slices.Values(list))
-	return list[min(int(q*float64(len(list))), len(list)-1)]
 }
 
 func show(out io.Writer, what string, rounds []float64) {
@@ -163,5 +122,5 @@ func show(out io.Writer, what string, rounds []float64) {
 	for _, r := range rounds {
 		fmt.Fprintf(&b, "%8.1f", r)
 	}
-	fmt.Fprintf(out, "%-34s%s   median %.1f\n", what, b.String(), at(rounds, 0.5))
+	fmt.Fprintf(out, "%-34s%s   median %.1f\n", what, b.String(), rig.At(rounds, 0.5))
 }

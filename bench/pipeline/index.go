@@ -293,7 +293,7 @@ func (r *indexRun) plain(ctx context.Context, index string, senders int, made bo
 		})
 	}
 	all.Wait()
-	_, refresh := post(ctx, r.server+"/"+index+"/_refresh", nil)
+	_, refresh := post(ctx, r.server+"/"+index+"/_refresh", "application/json", nil)
 	if err := errors.Join(append(failed, refresh)...); err != nil {
 		return 0, err
 	}
@@ -302,7 +302,7 @@ func (r *indexRun) plain(ctx context.Context, index string, senders int, made bo
 
 // bulk sends a body and looks at what became of each document. One that is there in a newer version already (with two senders) was sent all the same.
 func bulk(ctx context.Context, url string, body []byte) error {
-	answer, err := post(ctx, url, body)
+	answer, err := post(ctx, url, "application/x-ndjson", body)
 	if err != nil {
 		return err
 	}
@@ -322,12 +322,12 @@ func bulk(ctx context.Context, url string, body []byte) error {
 	return nil
 }
 
-func post(ctx context.Context, url string, body []byte) ([]byte, error) {
+func post(ctx context.Context, url, kind string, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Content-Type", "application/x-ndjson")
+	req.Header.Set("Content-Type", kind)
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,10 @@
 // index: a topic with sealed events read and written into Elasticsearch as the search consumer does it until all can be found, beside plain _bulk of the same
 // documents from memory, by turns.
 //
+//	deploy/services/with go run ./bench/pipeline visible
+//
+// visible: the whole program on the three servers, fifty calls a second from outside; from a caller's BYE until a search of Elasticsearch has the contact with its outcome.
+//
 // What it does not do: it asserts nothing but that all events are there, and leaves no file behind.
 package main
 
@@ -22,12 +26,16 @@ import (
 	"runtime/debug"
 	"runtime/pprof"
 	"slices"
+	"time"
 )
 
 func main() {
 	rounds := flag.Int("rounds", 5, "rounds of each")
 	events := flag.Int("events", 200_000, "events a round")
 	profile := flag.String("cpuprofile", "", "file for a profile of this process")
+	rate := flag.Float64("rate", 50, "calls a second, for visible")
+	last := flag.Duration("last", time.Minute, "how long they come, for visible")
+	seats := flag.Int("seats", 200, "operators' phones, for visible")
 	flag.Parse()
 	debug.SetGCPercent(200) // as the program has it
 	if *profile != "" {
@@ -46,30 +54,51 @@ func main() {
 		what = []string{"outbox"}
 	}
 	for _, w := range what {
-		if err := run(context.Background(), w, *rounds, *events, os.Stdout); err != nil {
+		if err := run(context.Background(), w, job{*rounds, *events, *seats, *rate, *last}, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, "pipeline:", err)
 			os.Exit(1)
 		}
 	}
 }
 
-func run(ctx context.Context, what string, rounds, events int, out io.Writer) error {
+// job is what the flags say.
+type job struct {
+	rounds, events, seats int
+	rate                  float64
+	last                  time.Duration
+}
+
+// servers are where deploy/services/with says.
+type servers struct{ kafka, elastic, postgres string }
+
+func (v *servers) find(names ...string) error {
+	for _, name := range names {
+		to := map[string]*string{"YINGDA_TEST_KAFKA": &v.kafka, "YINGDA_TEST_ELASTICSEARCH": &v.elastic, "YINGDA_TEST_POSTGRES": &v.postgres}[name]
+		if *to = os.Getenv(name); *to == "" {
+			return fmt.Errorf("%s is not set: run this by deploy/services/with", name)
+		}
+	}
+	return nil
+}
+
+func run(ctx context.Context, what string, j job, out io.Writer) error {
+	var v servers
 	switch what {
 	case "outbox":
-		return median(out, "outbox → Kafka", rounds, func(dir string) (float64, error) {
-			broker := os.Getenv("YINGDA_TEST_KAFKA")
-			if broker == "" {
-				return 0, fmt.Errorf("YINGDA_TEST_KAFKA is not set: run this by deploy/services/with")
-			}
-			return outboxToKafka(ctx, dir, broker, events)
-		})
-	}
-	broker, server := os.Getenv("YINGDA_TEST_KAFKA"), os.Getenv("YINGDA_TEST_ELASTICSEARCH")
-	if broker == "" || server == "" {
-		return fmt.Errorf("YINGDA_TEST_KAFKA or YINGDA_TEST_ELASTICSEARCH is not set: run this by deploy/services/with")
-	}
-	if what == "index" {
-		return kafkaToIndex(ctx, broker, server, max(events*9/20, 1), rounds, out) // nine contacts and cases make twenty events
+		if err := v.find("YINGDA_TEST_KAFKA"); err != nil {
+			return err
+		}
+		return median(out, "outbox → Kafka", j.rounds, func(dir string) (float64, error) { return outboxToKafka(ctx, dir, v.kafka, j.events) })
+	case "index":
+		if err := v.find("YINGDA_TEST_KAFKA", "YINGDA_TEST_ELASTICSEARCH"); err != nil {
+			return err
+		}
+		return kafkaToIndex(ctx, v.kafka, v.elastic, max(j.events*9/20, 1), j.rounds, out) // nine contacts and cases make twenty events
+	case "visible":
+		if err := v.find("YINGDA_TEST_KAFKA", "YINGDA_TEST_ELASTICSEARCH", "YINGDA_TEST_POSTGRES"); err != nil {
+			return err
+		}
+		return visible(ctx, v, j.rate, j.last, j.seats, out)
 	}
 	return fmt.Errorf("there is no measurement named %q", what)
 }

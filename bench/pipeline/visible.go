@@ -1,0 +1,286 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	_ "github.com/jackc/pgx/v5/stdlib" // the tables' server
+
+	"yingda/bench/rig"
+	"yingda/internal/app"
+	"yingda/telephony/phonetest"
+)
+
+// What the load of visible is: of five callers four are answered by an operator's phone after half a second and hang up two seconds later, the fifth gives up before.
+const (
+	pickUp   = 500 * time.Millisecond
+	talk     = 2 * time.Second
+	giveUp   = 250 * time.Millisecond
+	probe    = 50 * time.Millisecond // how often Elasticsearch is asked, which is how exact the figures are
+	patience = 60 * time.Second      // after the last call; what cannot be found then is missing
+)
+
+// watch is what is known of the calls that have ended.
+type watch struct {
+	mu      sync.Mutex
+	waiting map[string]time.Time // Call-ID as the index has it → when the caller hung up
+	counts  map[string]bool      // those whose time counts
+	took    []float64            // ms
+	ends    map[string]int       // of all that were found, by outcome
+	found   int
+	failed  []error
+}
+
+func (w *watch) ended(call string, at time.Time, counts bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	id := strings.ToLower(call)
+	w.waiting[id] = at
+	w.counts[id] = counts
+}
+
+func (w *watch) fail(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failed = append(w.failed, err)
+}
+
+func (w *watch) open() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	list := make([]string, 0, len(w.waiting))
+	for id := range w.waiting {
+		list = append(list, id)
+	}
+	return list
+}
+
+// visible measures, with the whole program as a process of its own on the real servers and so many calls a second coming in, how long after a caller has hung up a plain
+// search of Elasticsearch finds the contact, ended and with its outcome. Nobody asks Elasticsearch to refresh.
+func visible(ctx context.Context, v servers, rate float64, last time.Duration, seats int, out io.Writer) (err error) {
+	dir, err := os.MkdirTemp("", "yingda-visible")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	bin, err := rig.Build(ctx, dir)
+	if err != nil {
+		return err
+	}
+	name := "v" + strings.ReplaceAll(uuid.NewString(), "-", "")[:12]
+	tables, drop, err := database(ctx, v.postgres, name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, drop()) }()
+	s := &rig.Server{Bin: bin, Data: filepath.Join(dir, "data"), HTTP: rig.FreeTCP(), SIP: rig.FreeUDP(), Config: filepath.Join(dir, "yingda.yaml"), Env: []string{
+		"YINGDA_TABLES_ADDRESS=" + tables, "YINGDA_STREAM_KAFKA_BROKERS=" + v.kafka, "YINGDA_STREAM_KAFKA_TOPIC=" + name + ".intake",
+		"YINGDA_STREAM_KAFKA_DEAD_LETTERS=" + name + ".dlq", "YINGDA_STREAM_KAFKA_GROUP_PREFIX=" + name + ".",
+		"YINGDA_SEARCH_ELASTIC_ADDRESSES=" + v.elastic, "YINGDA_SEARCH_ELASTIC_INDEX=" + name}}
+	if err := os.WriteFile(s.Config, []byte("trunks:\n  - name: carrier\n    allow: [\"127.0.0.2/32\"]\n"), 0o600); err != nil {
+		return err
+	}
+	c, err := app.Load(s.Config, s.Env, map[string]any{"data": s.Data, "http.listen": s.HTTP, "sip.udp": s.SIP, "sip.tcp": ""})
+	if err != nil {
+		return err
+	}
+	desks, _, err := rig.Prepare(ctx, c, 1, seats)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Start(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Stop()) }()
+	for i, d := range desks {
+		// An address of its own for each, since one address may not send as much as all of them.
+		p, err := phonetest.New(phonetest.Config{Server: s.SIP, Local: fmt.Sprintf("127.0.1.%d:0", i%250+1), User: d.User, Password: d.Secret, NoAudio: true, OnCall: func(c *phonetest.Call) {
+			c.Ring()
+			select {
+			case <-time.After(pickUp):
+				c.Answer()
+				<-c.Ended()
+			case <-c.Ended():
+			}
+		}})
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		if err := p.Register(ctx); err != nil {
+			return err
+		}
+	}
+	return measureVisible(ctx, s, v.elastic+"/"+name, rate, last, out)
+}
+
+func measureVisible(ctx context.Context, s *rig.Server, index string, rate float64, last time.Duration, out io.Writer) error {
+	const warm = 10 * time.Second
+	w := &watch{waiting: map[string]time.Time{}, counts: map[string]bool{}, ends: map[string]int{}}
+	calls := int(rate * (warm + last).Seconds())
+	looking, over := context.WithCancel(ctx)
+	defer over()
+	var all, looker sync.WaitGroup
+	looker.Go(func() { w.look(looking, index) })
+	before := cpu(s.Pid())
+	begun := time.Now()
+	for i := range calls {
+		due := begun.Add(time.Duration(float64(i) / rate * float64(time.Second)))
+		time.Sleep(time.Until(due))
+		all.Go(func() {
+			if err := w.call(s.SIP, i, due.Sub(begun) >= warm); err != nil {
+				w.fail(err)
+			}
+		})
+	}
+	all.Wait()
+	wall := time.Since(begun)
+	after := cpu(s.Pid())
+	for limit := time.Now().Add(patience); len(w.open()) > 0 && time.Now().Before(limit); {
+		time.Sleep(probe)
+	}
+	over()
+	looker.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, _ = fmt.Fprintf(out, "BYE → visible in Elasticsearch: %d calls at %.0f a second, %d found, %d not within %s, %d failed; of %d after the first %s: p50 %.0f ms, p95 %.0f ms, p99 %.0f ms, longest %.0f ms (asked every %s)\n",
+		calls, rate, w.found, len(w.waiting), patience, len(w.failed), len(w.took), warm, rig.At(w.took, 0.5), rig.At(w.took, 0.95), rig.At(w.took, 0.99), rig.At(w.took, 1), probe)
+	_, _ = fmt.Fprintf(out, "  outcomes %v\n", w.ends)
+	for _, who := range []string{"yingda", "Kafka", "Elasticsearch", "PostgreSQL", "phones"} {
+		_, _ = fmt.Fprintf(out, "  %-14s %.0f %% of a core\n", who, 100*(after[who]-before[who])/wall.Seconds())
+	}
+	if len(w.failed) > 0 {
+		return fmt.Errorf("%d calls failed, the first: %w", len(w.failed), w.failed[0])
+	}
+	if len(w.waiting) > 0 {
+		return fmt.Errorf("%d calls cannot be found", len(w.waiting))
+	}
+	return nil
+}
+
+// call phones and hangs up.
+func (w *watch) call(server string, n int, counts bool) error {
+	p, err := phonetest.New(phonetest.Config{Server: server, Local: "127.0.0.2:0", User: fmt.Sprintf("1380000%04d", n%10000), NoAudio: true})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	c, err := p.Call("12345")
+	if err != nil {
+		return err
+	}
+	wait := pickUp + talk
+	if n%5 == 4 {
+		wait = giveUp
+	}
+	select {
+	case <-time.After(wait):
+	case <-c.Ended():
+		return fmt.Errorf("a call ended with %d, %s", c.Status(), c.Why())
+	}
+	at := time.Now()
+	c.Hangup()
+	w.ended(c.ID, at, counts)
+	<-c.Ended()
+	return nil
+}
+
+// look asks for all that are waited for until ctx ends.
+func (w *watch) look(ctx context.Context, index string) {
+	for ctx.Err() == nil {
+		list := w.open()
+		for len(list) > 0 {
+			part := list[:min(len(list), 1000)]
+			list = list[len(part):]
+			found, err := ended(ctx, index, part)
+			now := time.Now()
+			if err != nil && ctx.Err() == nil {
+				w.fail(err)
+			}
+			w.mu.Lock()
+			for id, outcome := range found {
+				at, ok := w.waiting[id]
+				if !ok {
+					continue
+				}
+				if w.counts[id] {
+					w.took = append(w.took, float64(now.Sub(at))/float64(time.Millisecond))
+				}
+				w.found++
+				w.ends[outcome]++
+				delete(w.waiting, id)
+				delete(w.counts, id)
+			}
+			w.mu.Unlock()
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(probe):
+		}
+	}
+}
+
+// ended gives those Call-IDs whose contacts a search finds ended, with their outcomes.
+func ended(ctx context.Context, index string, calls []string) (map[string]string, error) {
+	q, err := json.Marshal(map[string]any{"size": len(calls), "_source": []string{"id", "outcome"}, "query": map[string]any{"bool": map[string]any{"filter": []any{
+		map[string]any{"terms": map[string]any{"id": calls}}, map[string]any{"term": map[string]any{"open": "n"}},
+		map[string]any{"exists": map[string]any{"field": "outcome"}}}}}})
+	if err != nil {
+		return nil, err
+	}
+	answer, err := post(ctx, index+"/_search", "application/json", q)
+	if err != nil {
+		return nil, err
+	}
+	var a struct {
+		Hits struct {
+			Hits []struct {
+				Source struct {
+					ID      []string
+					Outcome string
+				} `json:"_source"`
+			}
+		}
+	}
+	if err := json.Unmarshal(answer, &a); err != nil {
+		return nil, err
+	}
+	found := map[string]string{}
+	for _, h := range a.Hits.Hits {
+		for _, id := range h.Source.ID { // one of them is the Call-ID
+			found[id] = h.Source.Outcome
+		}
+	}
+	return found, nil
+}
+
+// database makes one of this name, and gives its address and how it is dropped.
+func database(ctx context.Context, server, name string) (string, func() error, error) {
+	u, err := url.Parse(server)
+	if err != nil {
+		return "", nil, err
+	}
+	admin, err := sql.Open("pgx", u.String())
+	if err != nil {
+		return "", nil, err
+	}
+	if _, err := admin.ExecContext(ctx, "CREATE DATABASE "+name); err != nil {
+		return "", nil, errors.Join(err, admin.Close())
+	}
+	u.Path = "/" + name
+	return u.String(), func() error {
+		_, err := admin.ExecContext(context.WithoutCancel(ctx), "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
+		return errors.Join(err, admin.Close())
+	}, nil
+}
