@@ -5,7 +5,10 @@ package test
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -49,6 +52,7 @@ func newOffice(t *testing.T) *office {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
+		o.forgetIndices(ctx)
 		if _, err := admin.ExecContext(ctx, "DROP DATABASE IF EXISTS "+o.name+" WITH (FORCE)"); err != nil {
 			t.Log(err)
 		}
@@ -60,6 +64,33 @@ func newOffice(t *testing.T) *office {
 	u.Path = "/" + o.name
 	o.postgres = u.String()
 	return o
+}
+
+// forgetIndices removes what the office has left in Elasticsearch: an index that stays red would keep everybody waiting after the next start.
+func (o *office) forgetIndices(ctx context.Context) {
+	var all map[string]any
+	_ = json.Unmarshal([]byte(o.elastic("/"+o.name+".g*/_alias")), &all)
+	for name := range all {
+		req, err := http.NewRequestWithContext(ctx, http.MethodDelete, variable(o.t, "YINGDA_TEST_ELASTICSEARCH")+"/"+name, nil)
+		if err != nil {
+			o.t.Log(err)
+			continue
+		}
+		if res, err := http.DefaultClient.Do(req); err == nil {
+			_ = res.Body.Close()
+		}
+	}
+}
+
+// elastic asks Elasticsearch itself; "" while it does not answer.
+func (o *office) elastic(path string) string {
+	res, err := http.Get(variable(o.t, "YINGDA_TEST_ELASTICSEARCH") + path)
+	if err != nil {
+		return ""
+	}
+	defer res.Body.Close()
+	b, _ := io.ReadAll(res.Body)
+	return string(b)
 }
 
 // services runs deploy/services with the given words, such as "kill kafka".

@@ -90,6 +90,7 @@ type App struct {
 	lines      atomic.Pointer[[]lines.Line]
 	degraded   atomic.Pointer[sqllog.State]
 	letters    atomic.Pointer[lettersState]
+	searchLost atomic.Int64 // ms: since when a shard of the index in Elasticsearch is nowhere; 0: all are there
 	searchLate atomic.Int64 // ms: since when the index in Elasticsearch is behind; 0: it is not
 	rereading  atomic.Int64 // ms: since when a consumer reads again what it had; 0: none does
 	lease      *store.Lease // of the switchboard, when several machines may have it

@@ -44,6 +44,7 @@ func (c Config) Member() bool { return c.Cluster.Pages != "" }
 // SearchConfig of the index.
 type SearchConfig struct {
 	Elastic elastic.Config `koanf:"elastic" doc:"Elasticsearch 8, for several machines; without addresses the index is a folder beside the log"`
+	Mend    time.Duration  `koanf:"mend" doc:"how long the index in Elasticsearch may lack a shard (red) before it is built again from the stream; 0: never by itself"`
 }
 
 // OfficeConfig names the office.
@@ -173,7 +174,7 @@ func Default() Config {
 		Log:     LogConfig{Level: "info", Format: "text"},
 		Stream:  StreamConfig{Limit: 500 * time.Millisecond, Memory: 200_000, Ballast: 64 << 20, Budget: 10 << 30, Kafka: noKafka()},
 		Cluster: ClusterConfig{Peers: []string{}, Lease: 10 * time.Second},
-		Search:  SearchConfig{Elastic: elastic.Config{Addresses: []string{}, Index: elastic.DefaultIndex, Shards: 1}},
+		Search:  SearchConfig{Elastic: elastic.Config{Addresses: []string{}, Index: elastic.DefaultIndex, Shards: 1}, Mend: 5 * time.Minute},
 	}
 }
 

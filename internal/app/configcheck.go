@@ -58,6 +58,7 @@ func (c Config) check() []Problem {
 		err := c.Search.Elastic.Check()
 		p.want(err == nil, "search.elastic", "%v", err)
 	}
+	p.want(c.Search.Mend == 0 || c.Search.Mend >= 10*time.Second, "search.mend", "%v: 0, or at least 10 s", c.Search.Mend)
 	if c.Media.Address != "" {
 		_, err := netip.ParseAddr(c.Media.Address)
 		p.want(err == nil, "media.address", "%q is no IP address", c.Media.Address)

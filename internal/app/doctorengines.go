@@ -78,9 +78,15 @@ func (d *doctor) elastic(ctx context.Context, c elastic.Config, s *Store) {
 	}
 	defer x.Close()
 	stale, err := x.Stale(ctx)
+	lost := false
+	if err == nil {
+		lost, err = x.Lost(ctx)
+	}
 	switch {
 	case err != nil:
 		d.bad("Elasticsearch does not answer: %v; look at search.elastic", err)
+	case lost:
+		d.bad("Elasticsearch has lost a shard of the index %s: see GET /_cluster/allocation/explain; it is built again from the stream after search.mend, or now by yingda search reindex --from-stream", c.Index)
 	case stale:
 		d.note("Elasticsearch answers; its index was made by another version: yingda search reindex")
 	default:

@@ -52,9 +52,9 @@ func (r asideReader) Fetch(ctx context.Context, limit int) ([]stream.Record, err
 }
 
 // keepIndex keeps the index in Elasticsearch as it must be, until ctx ends: it raises an alarm while search is behind, builds the index again when it was cut in another
-// way than this program cuts, and takes out what was destroyed. It runs on the machine that has the jobs. With the embedded index it returns at once.
+// way than this program cuts or has lost a shard, and takes out what was destroyed. It runs on the machine that has the jobs. With the embedded index it returns at once.
 //
-// The goroutines: "search lag" looks how far search is behind, "search care" does the rest; both end with ctx.
+// The goroutines: "search lag" looks how far search is behind, "search mend" whether a shard is lost, "search care" does the rest; all end with ctx.
 func (a *App) keepIndex(ctx context.Context) {
 	x, ok := a.index.(*elastic.Index)
 	if !ok {
@@ -62,6 +62,7 @@ func (a *App) keepIndex(ctx context.Context) {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { a.watchIndex(ctx) })
+	wg.Go(func() { a.mendIndex(ctx, x) })
 	defer wg.Wait()
 	for {
 		pause := searchCare
@@ -98,6 +99,62 @@ func (a *App) watchIndex(ctx context.Context) {
 			a.changes.tell()
 		}
 	}
+}
+
+// mendIndex builds the index again when a shard of it has been nowhere for as long as the configuration says: the disk it was on is gone, or the machine. Everything in the index
+// comes from the stream, so as long as that goes back to its beginning nothing is given up.
+func (a *App) mendIndex(ctx context.Context, x *elastic.Index) {
+	defer a.searchLost.Store(0)
+	for sleepFor(ctx, searchLook) {
+		try, cancel := context.WithTimeout(ctx, searchLook)
+		lost, err := x.Lost(try)
+		cancel()
+		since := a.searchLost.Load()
+		switch {
+		case err != nil: // it does not answer; whether a shard is lost is not known
+			continue
+		case !lost && since != 0:
+			a.searchLost.Store(0)
+			a.log.Info("the search index has all its shards again")
+			a.changes.tell()
+			continue
+		case !lost:
+			continue
+		case since == 0:
+			since = a.now().UnixMilli()
+			a.searchLost.Store(since)
+			a.log.Error("a shard of the search index is nowhere (red); calls go on, search finds little", "built_again_after", a.Config.Search.Mend)
+			a.changes.tell()
+		}
+		if a.Config.Search.Mend == 0 || a.now().Sub(time.UnixMilli(since)) < a.Config.Search.Mend {
+			continue
+		}
+		if err := a.rebuildLost(ctx, x); err != nil && ctx.Err() == nil && !errors.Is(err, elastic.ErrBusy) {
+			a.log.Error("the search index has lost a shard and cannot be built again by itself", "err", err)
+			if !sleepFor(ctx, searchAgain) {
+				return
+			}
+		}
+	}
+}
+
+var errNotWhole = errors.New("the stream no longer goes back to its beginning: restore the index from a snapshot of Elasticsearch, or give up what is older with yingda search reindex --from-stream")
+
+// rebuildLost builds the index again from the stream, all of it or not at all.
+func (a *App) rebuildLost(ctx context.Context, x *elastic.Index) error {
+	whole, err := a.stream().Whole(ctx)
+	if err == nil && !whole {
+		err = errNotWhole
+	}
+	if err != nil {
+		return err
+	}
+	var said bytes.Buffer
+	if err := reindex(ctx, x, a.stream(), ReindexOptions{Stream: true, lost: true}, &said); err != nil {
+		return err
+	}
+	a.log.Info("the search index had lost a shard and was built again from the stream", "did", strings.TrimSpace(said.String()))
+	return nil
 }
 
 // indexLate is since when search finds perhaps not all; zero when it does.

@@ -68,6 +68,7 @@ func EvalSearch(ctx context.Context, c Config, log *slog.Logger, w io.Writer) (e
 type ReindexOptions struct {
 	Stream bool // from the stream's beginning, and not from the documents of the old index
 	Keep   bool // leave the old index until the next reindex
+	lost   bool // a shard of the old index is gone
 }
 
 // ErrNoElastic says that there is nothing for a reindex to do.
@@ -85,13 +86,44 @@ func (s *Store) Reindex(ctx context.Context, o ReindexOptions, w io.Writer) erro
 	if err != nil {
 		return err
 	}
-	return errors.Join(reindex(ctx, x, s.stream(), o, w), x.Close())
+	return errors.Join(s.reindexed(ctx, x, o, w), x.Close())
+}
+
+// reindexed looks first what there is to build it from.
+func (s *Store) reindexed(ctx context.Context, x *elastic.Index, o ReindexOptions, w io.Writer) error {
+	var err error
+	if o.lost, err = x.Lost(ctx); err != nil {
+		return err
+	}
+	if o.lost && !o.Stream {
+		return fmt.Errorf("%w: a shard of the index is gone, so there is nothing to copy. When Elasticsearch cannot get it back: yingda search reindex --from-stream", ErrArgument)
+	}
+	if o.Stream {
+		whole, err := s.stream().Whole(ctx)
+		if err == nil && !whole {
+			_, err = fmt.Fprintln(w, "The stream no longer goes back to its beginning: what it has dropped will not be found any more.")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return reindex(ctx, x, s.stream(), o, w)
 }
 
 // reindex reads the log that the index is made from.
 func reindex(ctx context.Context, x *elastic.Index, log Stream, o ReindexOptions, w io.Writer) error {
 	told := time.Now()
-	done, err := x.Reindex(ctx, elastic.Reindexing{Stream: o.Stream, Keep: o.Keep,
+	var until []search.Position
+	if o.lost {
+		ends, err := log.Ends(ctx)
+		if err != nil {
+			return err
+		}
+		for _, p := range ends {
+			until = append(until, search.Position(p))
+		}
+	}
+	done, err := x.Reindex(ctx, elastic.Reindexing{Stream: o.Stream, Keep: o.Keep, Lost: o.lost, Until: until,
 		Open: func(_ context.Context, after []search.Position) (elastic.Next, func() error, error) {
 			from := []stream.Position{{Offset: -1}}
 			if len(after) > 0 {

@@ -238,7 +238,9 @@ func (v *view) alarms() []web.Alarm {
 	if since := v.rulesFile.bad.Load(); since > 0 {
 		list = append(list, web.Alarm{What: "rules", Since: time.UnixMilli(since)})
 	}
-	if since := v.indexLate(); !since.IsZero() {
+	if since := v.searchLost.Load(); since > 0 {
+		list = append(list, web.Alarm{What: "search_lost", Since: time.UnixMilli(since)})
+	} else if since := v.indexLate(); !since.IsZero() {
 		list = append(list, web.Alarm{What: "search", Since: since})
 	}
 	if v.outbox != nil {

@@ -160,7 +160,7 @@ func (s *sender) wait() error {
 
 // persistent writes a request, again and again those items that were not taken.
 func (g *generation) persistent(ctx context.Context, r request) error {
-	return g.x.persist(ctx, "write", func(ctx context.Context) error {
+	return g.persist(ctx, "write", func(ctx context.Context) error {
 		for _, it := range r.items {
 			if it.done {
 				r = left(r.items)
@@ -168,6 +168,26 @@ func (g *generation) persistent(ctx context.Context, r request) error {
 			}
 		}
 		return g.send(ctx, r)
+	})
+}
+
+// persist is Index.persist for what is done to this generation. When it does not succeed, it looks whether another one has taken its place meanwhile: one that has lost a shard
+// is there all the same and says nothing of it.
+func (g *generation) persist(ctx context.Context, what string, f func(ctx context.Context) error) error {
+	return g.x.persist(ctx, what, func(ctx context.Context) error {
+		err := f(ctx)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if l := g.x.leave.Load(); l != nil && *l == g.name {
+			return ErrMoved
+		}
+		if !g.building {
+			if name, lookup := g.x.resolve(ctx); lookup == nil && name != g.name {
+				return ErrMoved
+			}
+		}
+		return err
 	})
 }
 

@@ -34,6 +34,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"regexp"
 	"sync"
@@ -117,6 +118,8 @@ type Index struct {
 	done     chan struct{} // closed by Close: nothing is tried again
 
 	writer sync.RWMutex // held by each Apply; whole by an exchange or Close, which so find none under way
+
+	leave atomic.Pointer[string] // a generation that is lost and about to be replaced: nothing is tried on it again
 
 	fold sync.Mutex  // one Apply at a time writes documents
 	gen  *generation // what the alias stands for, as far as those who write know; nil: to be looked up. With fold, or with writer whole
@@ -300,6 +303,24 @@ func (x *Index) Trouble() (since time.Time, why error) {
 		return t.since, t.err
 	}
 	return time.Time{}, nil
+}
+
+// Lost says that a shard of the index is nowhere (its health is red): what is in it cannot be found, and nothing can be written to it. It is so for a while after a start of
+// Elasticsearch too, until the shard is found. An account that may not look gets no.
+func (x *Index) Lost(ctx context.Context) (bool, error) {
+	name, err := x.resolve(ctx) // what is not there is red too
+	if status(err) == http.StatusNotFound {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	var health struct{ Status string }
+	err = x.client.json(ctx, shortTime, http.MethodGet, "/_cluster/health/"+name+"?timeout=1s&filter_path=status", nil, &health)
+	if status(err) == http.StatusForbidden {
+		return false, nil
+	}
+	return err == nil && health.Status == "red", err
 }
 
 // Close waits for a request of Apply that is under way, lets it try nothing again, and ends.

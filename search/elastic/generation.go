@@ -20,10 +20,11 @@ const (
 
 // generation is one index. It is used by one goroutine.
 type generation struct {
-	x      *Index
-	name   string
-	extras extras
-	cache  cache
+	x        *Index
+	name     string
+	building bool // the alias does not stand for it yet
+	extras   extras
+	cache    cache
 
 	documents int // written so far
 	size      int // of a document as it is written, about
@@ -169,7 +170,7 @@ func (g *generation) read(ctx context.Context, ask []*folding) error {
 		ids[i] = f.id
 	}
 	var found map[intake.Subject]search.Document
-	err := g.x.persist(ctx, "read documents", func(ctx context.Context) (err error) {
+	err := g.persist(ctx, "read documents", func(ctx context.Context) (err error) {
 		found, err = g.x.fetch(ctx, g.name, ids)
 		return err
 	})

@@ -24,6 +24,10 @@ type Reindexing struct {
 	// Stream fills the new index from the stream's beginning, and not from the documents of the old one. It needs a stream that goes back
 	// to its beginning, and repairs what was lost in the index.
 	Stream bool
+	// Lost says that a shard of the old index is gone (Index.Lost), so that it can neither be asked what it has nor be written to: the new one takes its place as
+	// soon as it has the positions in Until. It needs Stream. What this process was writing to the old one ends with ErrMoved.
+	Lost  bool
+	Until []search.Position
 	// Keep leaves the old index, out of use, until the next reindex.
 	Keep bool
 	// Progress is told now and then how many documents were written; may be nil.
@@ -64,7 +68,10 @@ func (x *Index) Reindex(ctx context.Context, r Reindexing) (Reindexed, error) {
 	if err != nil {
 		return Reindexed{}, err
 	}
-	b := &build{x: x, old: old, progress: r.Progress}
+	if r.Lost && !r.Stream {
+		return Reindexed{}, errors.New("search index: what is lost cannot be copied; it is built again from the stream")
+	}
+	b := &build{x: x, old: old, lost: r.Lost, until: r.Until, progress: r.Progress}
 	if err := b.begin(ctx); err != nil {
 		return Reindexed{}, err
 	}
@@ -88,6 +95,8 @@ func (x *Index) Reindex(ctx context.Context, r Reindexing) (Reindexed, error) {
 type build struct {
 	x        *Index
 	old      string
+	lost     bool              // the old one can be neither read nor written
+	until    []search.Position // what the new one must have then
 	fresh    *generation
 	swapped  bool
 	written  int
@@ -103,6 +112,7 @@ func (b *build) begin(ctx context.Context) error {
 		return fmt.Errorf("search index: make %s: %w", name, err)
 	}
 	b.fresh = b.x.generation(name)
+	b.fresh.building = true
 	err := b.sign(ctx)
 	if err == nil {
 		err = b.sweep(ctx)
@@ -180,7 +190,7 @@ func (b *build) alive(ctx context.Context, name string) (bool, error) {
 		} `json:"_source"`
 	}
 	err = b.x.client.json(ctx, shortTime, http.MethodGet, "/"+name+"/_doc/"+kindLease, nil, &lease)
-	if err != nil && status(err) != http.StatusNotFound {
+	if err != nil && status(err) != http.StatusNotFound && kindOf(err) != "no_shard_available_action_exception" { // nobody builds what has lost its shard
 		return false, err
 	}
 	if lease.Found {
@@ -298,15 +308,18 @@ func (b *build) behind(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	need, err := b.x.position(ctx, b.old)
-	if gone(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
+	need := b.until
+	if !b.lost {
+		need, err = b.x.position(ctx, b.old)
+		if gone(err) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
 	}
 	for _, p := range need {
-		if !slices.ContainsFunc(have, func(h search.Position) bool { return h.Partition == p.Partition && h.Offset >= p.Offset }) {
+		if p.Offset >= 0 && !slices.ContainsFunc(have, func(h search.Position) bool { return h.Partition == p.Partition && h.Offset >= p.Offset }) {
 			return true, nil
 		}
 	}
@@ -319,6 +332,10 @@ func (b *build) swap(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	x := b.x
+	if b.lost { // an Apply of ours tries for ever to write to it
+		x.leave.Store(&b.old)
+		defer x.leave.Store(nil)
+	}
 	x.writer.Lock() // no Apply of ours between the comparison and the exchange
 	defer x.writer.Unlock()
 	if x.closed.Load() {
