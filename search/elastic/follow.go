@@ -140,10 +140,14 @@ func (f *following) fetch(ctx context.Context, limit int) error {
 	if err != nil && fetch.Err() != nil && ctx.Err() == nil {
 		return nil // there was nothing to read yet
 	}
-	if f.read == nil {
+	switch {
+	case f.read == nil:
 		f.read = records
-	} else {
-		f.read = append(slices.Grow(f.read, len(records)), records...)
+	case cap(f.read)-len(f.read) < len(records): // there is more and more: room for as much as may come
+		f.read = slices.Grow(f.read, limit)
+		fallthrough
+	default:
+		f.read = append(f.read, records...)
 	}
 	return err
 }

@@ -99,7 +99,8 @@ func (g *generation) applyEvents(ctx context.Context, events []intake.Event, at 
 func (g *generation) fold(ctx context.Context, records []stream.Record) error {
 	all := make(map[intake.Subject]*folding, len(records))
 	order := make([]*folding, 0, len(records))
-	for _, r := range records {
+	for i := range records {
+		r := &records[i] // it is large
 		id := r.Event.Subject
 		if r.Err != nil || !search.Indexed(id) {
 			continue
@@ -145,10 +146,10 @@ func (g *generation) fold(ctx context.Context, records []stream.Record) error {
 // folding is a document that records say something of.
 type folding struct {
 	id      intake.Subject
-	records []stream.Record
+	records []*stream.Record
 	known
-	changed []stream.Record // those that did
-	item    *item           // how it is written; nil when nothing changed
+	changed []*stream.Record // those that did
+	item    *item            // how it is written; nil when nothing changed
 }
 
 // begins says whether an event is the first of its subject, ever.
@@ -233,7 +234,7 @@ func (g *generation) write(ctx context.Context, list []*folding) error {
 // refuse hands over the events of a document that cannot be written. The document stays as it was before them.
 func (g *generation) refuse(ctx context.Context, f *folding) error {
 	for _, r := range f.changed {
-		l := Letter{Record: r, Status: f.item.status, Reason: f.item.refused.Type + ": " + f.item.refused.Reason, Attempts: f.item.attempts}
+		l := Letter{Record: *r, Status: f.item.status, Reason: f.item.refused.Type + ": " + f.item.refused.Reason, Attempts: f.item.attempts}
 		if err := g.x.letter(ctx, l); err != nil {
 			return fmt.Errorf("search index: dead letter %s: %w", r.Event.ID(), err)
 		}

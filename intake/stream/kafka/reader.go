@@ -372,28 +372,37 @@ func (r *reader) records(limit int) ([]stream.Record, error) {
 	turn := r.turn
 	r.mu.Unlock()
 	list := make([]stream.Record, 0, min(len(r.held), limit))
-	for len(r.held) > 0 && len(list) < limit {
-		f := r.held[0]
-		if f.turn == turn {
-			rec, err := r.record(f)
-			if err != nil {
-				if len(list) == 0 {
-					return nil, err
-				}
-				return list, nil
-			}
-			list = append(list, rec)
+	taken := 0
+	for ; taken < len(r.held) && len(list) < limit; taken++ {
+		f := &r.held[taken]
+		if f.turn != turn {
+			continue
 		}
-		r.held[0] = fetched{}
-		r.held = r.held[1:]
+		rec, err := r.record(f)
+		if err != nil {
+			r.drop(taken)
+			if len(list) == 0 {
+				return nil, err
+			}
+			return list, nil
+		}
+		list = append(list, rec)
 	}
-	if len(r.held) == 0 {
-		r.held = nil
-	}
+	r.drop(taken)
 	return list, nil
 }
 
-func (r *reader) record(f fetched) (stream.Record, error) {
+// drop forgets the first n of what is held. The room for them is kept while it is needed.
+func (r *reader) drop(n int) {
+	left := copy(r.held, r.held[n:])
+	clear(r.held[left:])
+	r.held = r.held[:left]
+	if left == 0 && n < cap(r.held)/8 {
+		r.held = nil
+	}
+}
+
+func (r *reader) record(f *fetched) (stream.Record, error) {
 	if f.err != nil {
 		return stream.Record{}, f.err
 	}
