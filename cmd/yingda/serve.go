@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -21,6 +22,9 @@ func serveCmd() *cobra.Command {
 		c, err := configOf(cmd)
 		if err != nil {
 			return err
+		}
+		if len(c.Stream.Kafka.Brokers) > 0 && os.Getenv("GOGC") == "" {
+			debug.SetGCPercent(400) // a city's machine has memory, and much to read; an office's small one keeps what it has
 		}
 		if c.Member() {
 			m, err := app.Join(cmd.Context(), c, app.Options{Logger: logger(c)})
