@@ -323,11 +323,17 @@ func bulk(ctx context.Context, url string, body []byte) error {
 }
 
 func post(ctx context.Context, url, kind string, body []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	return send(ctx, http.MethodPost, url, kind, body)
+}
+
+func send(ctx context.Context, method, url, kind string, body []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Content-Type", kind)
+	if kind != "" {
+		req.Header.Set("Content-Type", kind)
+	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,10 @@
 // index: a topic with sealed events read and written into Elasticsearch as the search consumer does it until all can be found, beside plain _bulk of the same
 // documents from memory, by turns.
 //
+//	deploy/services/with -n "kafka elasticsearch" go run ./bench/pipeline -events 80000 beside
+//
+// beside: the same beside rsyslog, which is given the documents ready.
+//
 //	deploy/services/with go run ./bench/pipeline visible
 //
 // visible: the whole program on the three servers, fifty calls a second from outside; from a caller's BYE until a search of Elasticsearch has the contact with its outcome.
@@ -37,7 +41,9 @@ func main() {
 	last := flag.Duration("last", time.Minute, "how long they come, for visible")
 	seats := flag.Int("seats", 200, "operators' phones, for visible")
 	flag.Parse()
-	debug.SetGCPercent(200) // as the program has it
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // as the program has it when there is Kafka
+	}
 	if *profile != "" {
 		f, err := os.Create(*profile)
 		if err == nil {
@@ -94,6 +100,11 @@ func run(ctx context.Context, what string, j job, out io.Writer) error {
 			return err
 		}
 		return kafkaToIndex(ctx, v.kafka, v.elastic, max(j.events*9/20, 1), j.rounds, out) // nine contacts and cases make twenty events
+	case "beside":
+		if err := v.find("YINGDA_TEST_KAFKA", "YINGDA_TEST_ELASTICSEARCH"); err != nil {
+			return err
+		}
+		return besides(ctx, v.kafka, v.elastic, max(j.events*9/20, 1), j.rounds, out)
 	case "visible":
 		if err := v.find("YINGDA_TEST_KAFKA", "YINGDA_TEST_ELASTICSEARCH", "YINGDA_TEST_POSTGRES"); err != nil {
 			return err
