@@ -26,7 +26,7 @@
 // Apply is called by one goroutine, the others by many; Reindex may run beside Apply.
 //
 // What it does not do: it follows no stream, it uses no scripting, _reindex, _update_by_query, _delete_by_query or ILM, and it makes
-// no users or roles: the account needs "manage" on the alias and its generations, and "manage_index_templates".
+// no users or roles: the account needs "manage" on the alias and its generations, "manage_index_templates" and, to see that a shard is lost, "monitor".
 package elastic
 
 import (
