@@ -20,6 +20,9 @@ func TestTwoSwitchboards(t *testing.T) {
 	b.says("yingda stands by", 30*time.Second)
 	c.start()
 	c.says("yingda takes calls", 30*time.Second)
+	if out, err := a.command("lines", "set", "east", "name=东区热线", "switchboard=east", "numbers=12345"); err != nil { // at either machine: they share the ledger
+		t.Fatalf("%v\n%s", err, out)
+	}
 	first, second := a.callers(5, time.Second), c.callers(5, time.Second)
 	waitFor(t, "people to phone both", 30*time.Second, func() bool { return len(heard(first)) > 25 && len(heard(second)) > 25 })
 	waitFor(t, "the calls of both to be known to either", 30*time.Second, func() bool {

@@ -129,13 +129,19 @@ func (a *App) hours(l lines.Line) switchboard.Hours {
 	return out
 }
 
-// lineOf finds the line of a called number.
+// lineOf finds the line of a called number, among those of this machine's switchboard: another one may have the same number for those who reach that.
 func (a *App) lineOf(called, _ string) (intake.LineID, bool) {
 	list := a.lines.Load()
 	if list == nil {
 		return "", false
 	}
-	l, ok := lines.Find(*list, called)
+	var own []lines.Line
+	for _, l := range *list {
+		if l.Switchboard == a.Config.switchboard() {
+			own = append(own, l)
+		}
+	}
+	l, ok := lines.Find(own, called)
 	return l.ID, ok
 }
 
