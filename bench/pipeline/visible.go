@@ -36,7 +36,8 @@ type watch struct {
 	mu      sync.Mutex
 	waiting map[string]time.Time // Call-ID as the index has it → when the caller hung up
 	counts  map[string]bool      // those whose time counts
-	took    []float64            // ms
+	calls   map[string]hangup    // of them, those that were found
+	late    time.Duration        // how long after its time a call began, at most
 	ends    map[string]int       // of all that were found, by outcome
 	found   int
 	failed  []error
@@ -45,9 +46,17 @@ type watch struct {
 func (w *watch) ended(call string, at time.Time, counts bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	id := strings.ToLower(call)
-	w.waiting[id] = at
-	w.counts[id] = counts
+	w.waiting[key(call)] = at
+	w.counts[key(call)] = counts
+}
+
+// key is a Call-ID as the index has it.
+func key(call string) string { return strings.ToLower(call) }
+
+func (w *watch) began(late time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.late = max(w.late, late)
 }
 
 func (w *watch) fail(err error) {
@@ -122,12 +131,16 @@ func visible(ctx context.Context, v servers, rate float64, last time.Duration, s
 			return err
 		}
 	}
-	return measureVisible(ctx, s, v.elastic+"/"+name, rate, last, out)
+	w, err := measureVisible(ctx, s, v.elastic+"/"+name, rate, last, out)
+	if err != nil {
+		return err
+	}
+	return stages(ctx, v.kafka, name+".intake", w.calls, out)
 }
 
-func measureVisible(ctx context.Context, s *rig.Server, index string, rate float64, last time.Duration, out io.Writer) error {
+func measureVisible(ctx context.Context, s *rig.Server, index string, rate float64, last time.Duration, out io.Writer) (*watch, error) {
 	const warm = 10 * time.Second
-	w := &watch{waiting: map[string]time.Time{}, counts: map[string]bool{}, ends: map[string]int{}}
+	w := &watch{waiting: map[string]time.Time{}, counts: map[string]bool{}, calls: map[string]hangup{}, ends: map[string]int{}}
 	calls := int(rate * (warm + last).Seconds())
 	looking, over := context.WithCancel(ctx)
 	defer over()
@@ -139,6 +152,7 @@ func measureVisible(ctx context.Context, s *rig.Server, index string, rate float
 		due := begun.Add(time.Duration(float64(i) / rate * float64(time.Second)))
 		time.Sleep(time.Until(due))
 		all.Go(func() {
+			w.began(time.Since(due))
 			if err := w.call(s.SIP, i, due.Sub(begun) >= warm); err != nil {
 				w.fail(err)
 			}
@@ -154,19 +168,23 @@ func measureVisible(ctx context.Context, s *rig.Server, index string, rate float
 	looker.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	var took []float64
+	for _, c := range w.calls {
+		took = append(took, ms(c.visible.Sub(c.at)))
+	}
 	_, _ = fmt.Fprintf(out, "BYE → visible in Elasticsearch: %d calls at %.0f a second, %d found, %d not within %s, %d failed; of %d after the first %s: p50 %.0f ms, p95 %.0f ms, p99 %.0f ms, longest %.0f ms (asked every %s)\n",
-		calls, rate, w.found, len(w.waiting), patience, len(w.failed), len(w.took), warm, rig.At(w.took, 0.5), rig.At(w.took, 0.95), rig.At(w.took, 0.99), rig.At(w.took, 1), probe)
-	_, _ = fmt.Fprintf(out, "  outcomes %v\n", w.ends)
-	for _, who := range []string{"yingda", "Kafka", "Elasticsearch", "PostgreSQL", "phones"} {
+		calls, rate, w.found, len(w.waiting), patience, len(w.failed), len(took), warm, rig.At(took, 0.5), rig.At(took, 0.95), rig.At(took, 0.99), rig.At(took, 1), probe)
+	_, _ = fmt.Fprintf(out, "  outcomes %v; no call began more than %.0f ms late\n", w.ends, ms(w.late))
+	for _, who := range []string{"yingda", "Kafka", "Elasticsearch", "PostgreSQL", "phones", others} {
 		_, _ = fmt.Fprintf(out, "  %-14s %.0f %% of a core\n", who, 100*(after[who]-before[who])/wall.Seconds())
 	}
 	if len(w.failed) > 0 {
-		return fmt.Errorf("%d calls failed, the first: %w", len(w.failed), w.failed[0])
+		return nil, fmt.Errorf("%d calls failed, the first: %w", len(w.failed), w.failed[0])
 	}
 	if len(w.waiting) > 0 {
-		return fmt.Errorf("%d calls cannot be found", len(w.waiting))
+		return nil, fmt.Errorf("%d calls cannot be found", len(w.waiting))
 	}
-	return nil
+	return w, nil
 }
 
 // call phones and hangs up.
@@ -215,7 +233,7 @@ func (w *watch) look(ctx context.Context, index string) {
 					continue
 				}
 				if w.counts[id] {
-					w.took = append(w.took, float64(now.Sub(at))/float64(time.Millisecond))
+					w.calls[id] = hangup{at, now}
 				}
 				w.found++
 				w.ends[outcome]++
