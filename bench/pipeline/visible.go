@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 	_ "github.com/jackc/pgx/v5/stdlib" // the tables' server
+	"github.com/segmentio/kafka-go"
 
 	"yingda/bench/rig"
 	"yingda/internal/app"
@@ -93,6 +94,7 @@ func visible(ctx context.Context, v servers, rate float64, last time.Duration, s
 		return err
 	}
 	defer func() { err = errors.Join(err, drop()) }()
+	defer func() { err = errors.Join(err, remove(ctx, v, name)) }()
 	s := &rig.Server{Bin: bin, Data: filepath.Join(dir, "data"), HTTP: rig.FreeTCP(), SIP: rig.FreeUDP(), Config: filepath.Join(dir, "yingda.yaml"), Env: []string{
 		"YINGDA_TABLES_ADDRESS=" + tables, "YINGDA_STREAM_KAFKA_BROKERS=" + v.kafka, "YINGDA_STREAM_KAFKA_TOPIC=" + name + ".intake",
 		"YINGDA_STREAM_KAFKA_DEAD_LETTERS=" + name + ".dlq", "YINGDA_STREAM_KAFKA_GROUP_PREFIX=" + name + ".",
@@ -281,6 +283,19 @@ func ended(ctx context.Context, index string, calls []string) (map[string]string
 		}
 	}
 	return found, nil
+}
+
+// remove takes index and topics away: servers that stay for the next measurement must not carry this one's.
+func remove(ctx context.Context, v servers, name string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer cancel()
+	x, err := openIndex(v.elastic, name)
+	if err == nil {
+		err = errors.Join(x.Remove(ctx), x.Close())
+	}
+	k := &kafka.Client{Addr: kafka.TCP(v.kafka)}
+	_, gone := k.DeleteTopics(ctx, &kafka.DeleteTopicsRequest{Topics: []string{name + ".intake", name + ".dlq"}})
+	return errors.Join(err, gone)
 }
 
 // database makes one of this name, and gives its address and how it is dropped.
