@@ -156,7 +156,7 @@ func (c *consumer) oneByOne(ctx context.Context, dead stream.DeadLetters, record
 		if err == nil {
 			continue
 		}
-		if ctx.Err() != nil || errors.Is(err, errMoved) || c.alive != nil && !c.alive(ctx) {
+		if ctx.Err() != nil || errors.Is(err, errMoved) || store.Passing(err) || errors.Is(err, stream.ErrUnwritten) || errors.Is(err, stream.ErrFull) || c.alive != nil && !c.alive(ctx) {
 			return err
 		}
 		r.Err = err
