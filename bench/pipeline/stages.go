@@ -16,13 +16,14 @@ import (
 // hangup is a call whose time counts: when the caller hung up, and when a search found it.
 type hangup struct{ at, visible time.Time }
 
-// stages says where the time of these calls went. It reads the topic when all is over, so that nobody is disturbed by it: an event has its own time, which is when the
+// stages says where the time of these calls went, and why others were refused. It reads the topic when all is over, so that nobody is disturbed by it: an event has its own time, which is when the
 // switchboard decided, and the record that of the broker. What is left until a search has it is the search consumer, the write and the wait for a refresh.
 func stages(ctx context.Context, broker, topic string, calls map[string]hangup, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	names := map[string]string{} // subject of a contact → Call-ID
 	var decided, carried, found []float64
+	refused := map[string]int{} // by reason
 	for partition := range topicPartitions {
 		err := each(ctx, broker, topic, partition, func(kind intake.Type, subject string, happened, kept time.Time, data []byte) error {
 			switch kind {
@@ -35,6 +36,16 @@ func stages(ctx context.Context, broker, topic string, calls map[string]hangup, 
 				}
 				names[subject] = d.Call
 			case (&intake.EndedV1{}).EventType():
+				var d struct {
+					Outcome intake.Outcome
+					Reason  string
+				}
+				if err := json.Unmarshal(data, &d); err != nil {
+					return err
+				}
+				if names[subject] != "" && d.Outcome == intake.Refused {
+					refused[d.Reason]++
+				}
 				if c, ok := calls[key(names[subject])]; ok { // offered and ended are in one partition, in order
 					decided, carried, found = append(decided, ms(happened.Sub(c.at))), append(carried, ms(kept.Sub(happened))), append(found, ms(c.visible.Sub(kept)))
 				}
@@ -44,6 +55,9 @@ func stages(ctx context.Context, broker, topic string, calls map[string]hangup, 
 		if err != nil {
 			return fmt.Errorf("partition %d of the topic: %w", partition, err)
 		}
+	}
+	if len(refused) > 0 {
+		_, _ = fmt.Fprintf(out, "  refused, by reason %v\n", refused)
 	}
 	if len(found) != len(calls) {
 		return fmt.Errorf("the topic has the ends of %d calls, want %d", len(found), len(calls))

@@ -134,10 +134,7 @@ func visible(ctx context.Context, v servers, rate float64, last time.Duration, s
 		}
 	}
 	w, err := measureVisible(ctx, s, v.elastic+"/"+name, rate, last, out)
-	if err != nil {
-		return err
-	}
-	return stages(ctx, v.kafka, name+".intake", w.calls, out)
+	return errors.Join(err, stages(ctx, v.kafka, name+".intake", w.calls, out))
 }
 
 func measureVisible(ctx context.Context, s *rig.Server, index string, rate float64, last time.Duration, out io.Writer) (*watch, error) {
@@ -181,10 +178,10 @@ func measureVisible(ctx context.Context, s *rig.Server, index string, rate float
 		_, _ = fmt.Fprintf(out, "  %-14s %.0f %% of a core\n", who, 100*(after[who]-before[who])/wall.Seconds())
 	}
 	if len(w.failed) > 0 {
-		return nil, fmt.Errorf("%d calls failed, the first: %w", len(w.failed), w.failed[0])
+		return w, fmt.Errorf("%d calls failed, the first: %w", len(w.failed), w.failed[0])
 	}
 	if len(w.waiting) > 0 {
-		return nil, fmt.Errorf("%d calls cannot be found", len(w.waiting))
+		return w, fmt.Errorf("%d calls cannot be found", len(w.waiting))
 	}
 	return w, nil
 }
