@@ -129,19 +129,13 @@ func (a *App) hours(l lines.Line) switchboard.Hours {
 	return out
 }
 
-// lineOf finds the line of a called number, among those of this machine's switchboard: another one may have the same number for those who reach that.
+// lineOf finds the line of a called number on this machine's switchboard.
 func (a *App) lineOf(called, _ string) (intake.LineID, bool) {
 	list := a.lines.Load()
 	if list == nil {
 		return "", false
 	}
-	var own []lines.Line
-	for _, l := range *list {
-		if l.Switchboard == a.Config.switchboard() {
-			own = append(own, l)
-		}
-	}
-	l, ok := lines.Find(own, called)
+	l, ok := lines.Find(*list, a.Config.switchboard(), called)
 	return l.ID, ok
 }
 

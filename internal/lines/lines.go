@@ -198,11 +198,12 @@ func (l *Ledger) Seed(ctx context.Context, now time.Time, seed []Line) error {
 	return nil
 }
 
-// Find gives the line that a called number reaches: the one that names it, else the one with *.
-func Find(list []Line, number string) (Line, bool) {
+// Find gives the line of a switchboard that a called number reaches: the one that names it, else the one with *. Lines of other
+// switchboards are not reached from it.
+func Find(list []Line, board intake.SwitchboardID, number string) (Line, bool) {
 	var any *Line
 	for i := range list {
-		if list[i].Retired {
+		if list[i].Retired || list[i].Switchboard != board {
 			continue
 		}
 		for _, n := range list[i].Numbers {

@@ -82,11 +82,14 @@ func TestLedger(t *testing.T) {
 	if err != nil || len(all) != 2 {
 		t.Fatalf("%v, %v", all, err)
 	}
-	if got, ok := Find(all, "96001"); !ok || got.ID != "water" {
+	if got, ok := Find(all, "main", "96001"); !ok || got.ID != "water" {
 		t.Errorf("96001 reaches %v", got.ID)
 	}
-	if got, ok := Find(all, "12345"); !ok || got.ID != "main" {
+	if got, ok := Find(all, "main", "12345"); !ok || got.ID != "main" {
 		t.Errorf("12345 reaches %v", got.ID)
+	}
+	if got, ok := Find(all, "east", "96001"); ok {
+		t.Errorf("96001 reaches %v from another switchboard", got.ID)
 	}
 	out, err := db.Outbox(ctx, 10)
 	if err != nil || len(out) != 3 {
