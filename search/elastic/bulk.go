@@ -50,6 +50,12 @@ func action(b []byte, what, id string, version uint64, kind string) []byte {
 	return append(append(append(b, kind...), `"}}`...), newline)
 }
 
+// appendDocument writes the action and the document.
+func appendDocument(b []byte, a *search.Analyzer, e extras, d *search.Document) ([]byte, error) {
+	b, err := encode(action(b, "index", string(d.ID), d.Version(), newer), a, e, d)
+	return append(b, newline), err
+}
+
 // Version types: a document's must be newer; a position that is written again is the same.
 const (
 	newer      = "external"
@@ -105,12 +111,10 @@ func (s *sender) document(d *search.Document) (*item, error) {
 	}
 	s.room(s.g.size)
 	begin := len(s.open.body)
-	b := action(s.open.body, "index", string(d.ID), d.Version(), newer)
-	b, err := encode(b, s.g.x.analyzer, s.g.extras, d)
+	b, err := appendDocument(s.open.body, s.g.x.analyzer, s.g.extras, d)
 	if err != nil {
 		return nil, err // what there is of it lies behind the end of the body
 	}
-	b = append(b, newline)
 	it := &item{id: string(d.ID), lines: b[begin:len(b):len(b)]}
 	s.g.size = max(2048, (7*s.g.size+len(it.lines)+len(it.lines)/4)/8)
 	if begin > 0 && len(b) > maxBytes {
@@ -368,10 +372,9 @@ func (x *Index) Bulk(docs []search.Document) ([]byte, error) {
 	body := make([]byte, 0, 3072*len(docs))
 	for i := range docs {
 		var err error
-		if body, err = encode(action(body, "index", string(docs[i].ID), docs[i].Version(), newer), x.analyzer, e, &docs[i]); err != nil {
+		if body, err = appendDocument(body, x.analyzer, e, &docs[i]); err != nil {
 			return nil, err
 		}
-		body = append(body, newline)
 	}
 	return body, nil
 }

@@ -258,11 +258,11 @@ func (b *build) copy(ctx context.Context) ([]search.Position, error) {
 			if err != nil {
 				return fmt.Errorf("%w: %s: %w", search.ErrBroken, h.ID, err)
 			}
-			line, err := encode(make([]byte, 0, 2048), b.x.analyzer, b.fresh.extras, &doc)
+			lines, err := appendDocument(make([]byte, 0, 2048), b.x.analyzer, b.fresh.extras, &doc)
 			if err != nil {
 				return err
 			}
-			items = append(items, indexItem(h.ID, doc.Version(), newer, line))
+			items = append(items, &item{id: string(doc.ID), lines: lines})
 		}
 		if err := b.fresh.bulk(ctx, items); err != nil {
 			return err
