@@ -129,32 +129,13 @@ func (a *App) mendIndex(ctx context.Context, x *elastic.Index) {
 		if a.Config.Search.Mend == 0 || a.now().Sub(time.UnixMilli(since)) < a.Config.Search.Mend {
 			continue
 		}
-		if err := a.rebuildLost(ctx, x); err != nil && ctx.Err() == nil && !errors.Is(err, elastic.ErrBusy) {
+		if err := a.rebuildElastic(ctx, x); err != nil && ctx.Err() == nil && !errors.Is(err, elastic.ErrBusy) {
 			a.log.Error("the search index has lost a shard and cannot be built again by itself", "err", err)
 			if !sleepFor(ctx, searchAgain) {
 				return
 			}
 		}
 	}
-}
-
-var errNotWhole = errors.New("the stream no longer goes back to its beginning: restore the index from a snapshot of Elasticsearch, or give up what is older with yingda search reindex --from-stream")
-
-// rebuildLost builds the index again from the stream, all of it or not at all.
-func (a *App) rebuildLost(ctx context.Context, x *elastic.Index) error {
-	whole, err := a.stream().Whole(ctx)
-	if err == nil && !whole {
-		err = errNotWhole
-	}
-	if err != nil {
-		return err
-	}
-	var said bytes.Buffer
-	if err := reindex(ctx, x, a.stream(), ReindexOptions{Stream: true, lost: true}, &said); err != nil {
-		return err
-	}
-	a.log.Info("the search index had lost a shard and was built again from the stream", "did", strings.TrimSpace(said.String()))
-	return nil
 }
 
 // indexLate is since when search finds perhaps not all; zero when it does.

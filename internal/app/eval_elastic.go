@@ -68,7 +68,6 @@ func EvalSearch(ctx context.Context, c Config, log *slog.Logger, w io.Writer) (e
 type ReindexOptions struct {
 	Stream bool // from the stream's beginning, and not from the documents of the old index
 	Keep   bool // leave the old index until the next reindex
-	lost   bool // a shard of the old index is gone
 }
 
 // ErrNoElastic says that there is nothing for a reindex to do.
@@ -86,35 +85,30 @@ func (s *Store) Reindex(ctx context.Context, o ReindexOptions, w io.Writer) erro
 	if err != nil {
 		return err
 	}
-	return errors.Join(s.reindexed(ctx, x, o, w), x.Close())
-}
-
-// reindexed looks first what there is to build it from.
-func (s *Store) reindexed(ctx context.Context, x *elastic.Index, o ReindexOptions, w io.Writer) error {
-	var err error
-	if o.lost, err = x.Lost(ctx); err != nil {
-		return err
-	}
-	if o.lost && !o.Stream {
-		return fmt.Errorf("%w: a shard of the index is gone, so there is nothing to copy. When Elasticsearch cannot get it back: yingda search reindex --from-stream", ErrArgument)
-	}
 	if o.Stream {
 		whole, err := s.stream().Whole(ctx)
 		if err == nil && !whole {
 			_, err = fmt.Fprintln(w, "The stream no longer goes back to its beginning: what it has dropped will not be found any more.")
 		}
 		if err != nil {
-			return err
+			return errors.Join(err, x.Close())
 		}
 	}
-	return reindex(ctx, x, s.stream(), o, w)
+	return errors.Join(reindex(ctx, x, s.stream(), o, w), x.Close())
 }
 
-// reindex reads the log that the index is made from.
+// reindex reads the log that the index is made from. When a shard of the index is gone there is only the log to make it from.
 func reindex(ctx context.Context, x *elastic.Index, log Stream, o ReindexOptions, w io.Writer) error {
 	told := time.Now()
+	lost, err := x.Lost(ctx)
+	if err != nil {
+		return err
+	}
 	var until []search.Position
-	if o.lost {
+	if lost {
+		if !o.Stream {
+			return fmt.Errorf("%w: a shard of the index is gone, so there is nothing to copy. When Elasticsearch cannot get it back, neither by itself nor from a snapshot: yingda search reindex --from-stream", ErrArgument)
+		}
 		ends, err := log.Ends(ctx)
 		if err != nil {
 			return err
@@ -123,7 +117,7 @@ func reindex(ctx context.Context, x *elastic.Index, log Stream, o ReindexOptions
 			until = append(until, search.Position(p))
 		}
 	}
-	done, err := x.Reindex(ctx, elastic.Reindexing{Stream: o.Stream, Keep: o.Keep, Lost: o.lost, Until: until,
+	done, err := x.Reindex(ctx, elastic.Reindexing{Stream: o.Stream, Keep: o.Keep, Lost: lost, Until: until,
 		Open: func(_ context.Context, after []search.Position) (elastic.Next, func() error, error) {
 			from := []stream.Position{{Offset: -1}}
 			if len(after) > 0 {
