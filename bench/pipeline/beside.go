@@ -7,84 +7,104 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
-	"net/url"
+	"maps"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/segmentio/kafka-go"
 
+	"yingda/bench/rig"
 	"yingda/intake"
 )
 
-// idRoom is how many bytes of a message of the peer's topic are the document's id and spaces; the rest is the document. So rsyslog need not read JSON to know either.
+// idRoom is how many bytes of a message of ready documents are the document's id and spaces; the rest is the document. So nobody need read JSON to know either. The
+// peers' configurations have the number too.
 const idRoom = 48
 
-// besides measures, by turns in one run, our way from Kafka to Elasticsearch and two of rsyslog (its modules imkafka, mmjsonparse and omelasticsearch):
+// besides measures, by turns in one run, our way from Kafka to Elasticsearch and two ways of each stream processor of others.
 //
-// "events" is the job as a stream processor that knows nothing of us does it: a topic with the same events, in the clear, each read as JSON, its fields put into a document of its own,
+// "events" is the job as one that knows nothing of us does it: a topic with the same events, in the clear, each read as JSON, its fields put into a document of its own,
 // which is what can be done without folding. "documents" is much less than the job: a topic with the documents that ours makes, ready, to be written as they are into an
 // index of the same kind as ours.
 func besides(ctx context.Context, broker, server string, items, rounds int, out io.Writer) (err error) {
-	if _, err := exec.LookPath("rsyslogd"); err != nil {
-		return errors.New("rsyslogd is missing; install it with: sudo apt-get install rsyslog rsyslog-kafka rsyslog-elasticsearch")
+	dir, err := os.MkdirTemp("", "yingda-beside")
+	if err != nil {
+		return err
 	}
-	r, err := fillTopic(ctx, broker, server, items, out)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	peers, err := findPeers(ctx, dir)
+	if err != nil {
+		return err
+	}
+	r, err := fillTopic(ctx, broker, server, items)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.log.Close()) }()
-	documents, err := r.fill(ctx, broker, r.readyDocuments)
+	jobs, err := r.fillPeers(ctx, broker, items)
 	if err != nil {
 		return err
 	}
-	clear, err := indexEvents(items)
-	if err != nil {
-		return err
-	}
-	events, err := r.fill(ctx, broker, func(send func([]kafka.Message) error) error { return clearEvents(clear, send) })
-	if err != nil {
-		return err
-	}
-	r.bodies, clear = nil, nil
-	_, _ = fmt.Fprintf(out, "Kafka → Elasticsearch beside rsyslog: %d events of %d contacts and cases, of which ours makes %d document writes\n", r.events, r.docs, r.writes)
-	var ours, toEvents, toDocuments []float64
+	r.bodies = nil
+	_, _ = fmt.Fprintf(out, "Kafka → Elasticsearch beside others: %d events of %d contacts and cases, of which ours makes %d document writes\n", r.events, r.docs, r.writes)
+	var ours []float64
+	theirs, ratio := map[string][]float64{}, map[string][]float64{}
 	for round := range rounds + 1 { // the first warms the server up
-		name := func(what string) string { return fmt.Sprintf("bench-%s-%d-%d", what, os.Getpid(), round) }
-		took, err := r.consume(ctx, name("ours"))
+		took, err := r.consume(ctx, fmt.Sprintf("bench-ours-%d-%d", os.Getpid(), round))
 		if err != nil {
 			return err
 		}
-		simple, err := r.rsyslog(ctx, peer{broker: broker, topic: events, index: name("events"), messages: r.events, config: eventsConfig, mapping: eventsMapping})
-		if err != nil {
-			return err
+		a := float64(r.events) / took.Seconds()
+		if round > 0 {
+			ours = append(ours, a)
+			_, _ = fmt.Fprintf(out, "  round %d: ours %.0f events/s\n", round, a)
 		}
-		ready, err := r.rsyslog(ctx, peer{broker: broker, topic: documents, index: name("documents"), messages: r.writes, config: documentsConfig})
-		if err != nil {
-			return err
+		for _, p := range peers {
+			for _, j := range jobs {
+				took, err := r.beside(ctx, p, j, fmt.Sprintf("bench-%s-%s-%d-%d", p.name, j.name, os.Getpid(), round))
+				if err != nil {
+					return err
+				}
+				if round == 0 {
+					continue
+				}
+				what, b := p.name+", "+j.name, float64(r.events)/took.Seconds()
+				_, _ = fmt.Fprintf(out, "  round %d: %s: %.0f events/s (ours is %.2f of it)\n", round, what, b, a/b)
+				theirs[what], ratio[what] = append(theirs[what], b), append(ratio[what], a/b)
+			}
 		}
-		if round == 0 {
-			continue
-		}
-		rate := func(d time.Duration) float64 { return float64(r.events) / d.Seconds() }
-		a, b, c := rate(took), rate(simple), rate(ready)
-		_, _ = fmt.Fprintf(out, "  round %d: ours %.0f events/s; rsyslog: events %.0f (ratio %.2f), documents as if of %.0f (ratio %.2f)\n", round, a, b, a/b, c, a/c)
-		ours, toEvents, toDocuments = append(ours, a), append(toEvents, a/b), append(toDocuments, a/c)
 	}
-	_, _ = fmt.Fprintf(out, "Kafka → Elasticsearch beside rsyslog: medians of %d rounds: ours %.0f events/s, %.2f of its events, %.2f of its documents\n", rounds, middle(ours), middle(toEvents), middle(toDocuments))
+	_, _ = fmt.Fprintf(out, "Kafka → Elasticsearch: medians of %d rounds: ours %.0f events/s\n", rounds, rig.At(ours, 0.5))
+	for _, what := range slices.Sorted(maps.Keys(theirs)) {
+		_, _ = fmt.Fprintf(out, "  %s: %.0f events/s, ours is %.2f of it\n", what, rig.At(theirs[what], 0.5), rig.At(ratio[what], 0.5))
+	}
 	return nil
 }
 
-// fill makes a topic with as many partitions as ours and what make sends.
-func (r *indexRun) fill(ctx context.Context, broker string, make func(send func([]kafka.Message) error) error) (string, error) {
+// fillPeers makes the topics of both jobs.
+func (r *indexRun) fillPeers(ctx context.Context, broker string, items int) ([]peerJob, error) {
+	events, err := indexEvents(items)
+	if err != nil {
+		return nil, err
+	}
+	inClear, err := r.fill(ctx, broker, func(send func([]kafka.Message) error) error { return clearEvents(events, send) })
+	if err != nil {
+		return nil, err
+	}
+	ready, err := r.fill(ctx, broker, r.readyDocuments)
+	return []peerJob{
+		{name: "events", broker: broker, topic: inClear, messages: r.events, found: r.events, mapping: eventsMapping},
+		{name: "documents", broker: broker, topic: ready, messages: r.writes, found: r.docs},
+	}, err
+}
+
+// fill makes a topic with as many partitions as ours and what messages sends.
+func (r *indexRun) fill(ctx context.Context, broker string, messages func(send func([]kafka.Message) error) error) (string, error) {
 	topic := "bench.peer." + uuid.NewString()
 	client := &kafka.Client{Addr: kafka.TCP(broker)}
-	made, err := client.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{Topic: topic, NumPartitions: 12, ReplicationFactor: 1}}})
+	made, err := client.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{{Topic: topic, NumPartitions: topicPartitions, ReplicationFactor: 1}}})
 	if err == nil {
 		err = made.Errors[topic]
 	}
@@ -92,7 +112,7 @@ func (r *indexRun) fill(ctx context.Context, broker string, make func(send func(
 		return "", err
 	}
 	w := &kafka.Writer{Addr: kafka.TCP(broker), Topic: topic, Balancer: kafka.Murmur2Balancer{}, BatchSize: 1000, BatchBytes: 4 << 20, BatchTimeout: 5 * time.Millisecond, RequiredAcks: kafka.RequireAll}
-	err = make(func(list []kafka.Message) error { return w.WriteMessages(ctx, list...) })
+	err = messages(func(list []kafka.Message) error { return w.WriteMessages(ctx, list...) })
 	return topic, errors.Join(err, w.Close())
 }
 
@@ -135,161 +155,4 @@ func clearEvents(events []intake.Event, send func([]kafka.Message) error) error 
 		}
 	}
 	return nil
-}
-
-// peer is one run of rsyslog.
-type peer struct {
-	broker, topic, index string
-	messages             int
-	config               string // the template "document", the template "id", and what makes them
-	mapping              string // of the index; empty: ours
-}
-
-const rsyslogConfig = `
-module(load="imkafka")
-module(load="omelasticsearch")
-module(load="mmjsonparse")
-global(workDirectory="%[1]s" maxMessageSize="256k")
-input(type="imkafka" topic="%[2]s" broker="%[3]s" consumergroup="%[4]s" ruleset="write" confParam=["auto.offset.reset=earliest"])
-%[7]s
-  action(type="omelasticsearch" server="%[5]s" serverport="%[6]s" esVersion.major="8" searchIndex="%[4]s" template="document" dynBulkId="on" bulkId="id" bulkmode="on" maxbytes="5m"
-    errorFile="%[1]s/errors" action.resumeRetryCount="-1")
-}
-`
-
-const writeRules = `ruleset(name="write" queue.type="LinkedList" queue.size="20000" queue.dequeueBatchSize="1000" queue.workerThreads="2" queue.workerThreadMinimumMessages="1000") {
-`
-
-const documentsConfig = `template(name="document" type="list") { property(name="rawmsg" position.from="49") }
-template(name="id" type="list") { property(name="rawmsg" field.number="1" field.delimiter="32") }
-` + writeRules
-
-const eventsConfig = `template(name="document" type="list" option.jsonf="on") {
-  property(outname="subject" name="$!subject" format="jsonf")
-  property(outname="type" name="$!type" format="jsonf")
-  property(outname="time" name="$!time" format="jsonf")
-  property(outname="channel" name="$!data!channel" format="jsonf")
-  property(outname="line" name="$!data!line" format="jsonf")
-  property(outname="operator" name="$!data!operator" format="jsonf")
-  property(outname="outcome" name="$!data!outcome" format="jsonf")
-  property(outname="number" name="$!personal!number" format="jsonf")
-  property(outname="name" name="$!personal!name" format="jsonf")
-  property(outname="address" name="$!personal!address" format="jsonf")
-  property(outname="text" name="$!personal!text" format="jsonf")
-}
-template(name="id" type="list") { property(name="$!id") }
-` + writeRules + `  action(type="mmjsonparse" cookie="" useRawMsg="on")
-`
-
-const eventsMapping = `{"settings":{"index":{"number_of_shards":1,"number_of_replicas":0,"refresh_interval":"1s"}},"mappings":{"dynamic":"strict","properties":{
-  "subject":{"type":"keyword"},"type":{"type":"keyword"},"time":{"type":"date"},"channel":{"type":"keyword"},"line":{"type":"keyword"},"operator":{"type":"keyword"},"outcome":{"type":"keyword"},
-  "number":{"type":"keyword"},"name":{"type":"text","analyzer":"cjk"},"address":{"type":"text","analyzer":"cjk"},"text":{"type":"text","analyzer":"cjk"}}}}`
-
-// rsyslog gives how long it takes from the first document that it has written until all can be found; how long it takes to begin does not count.
-func (r *indexRun) rsyslog(ctx context.Context, p peer) (took time.Duration, err error) {
-	at := r.server + "/" + p.index
-	if p.mapping == "" {
-		x, err := openIndex(r.server, p.index)
-		if err != nil {
-			return 0, err
-		}
-		_, err = x.Position(ctx) // makes the index
-		if err := errors.Join(err, x.Close()); err != nil {
-			return 0, err
-		}
-		at += ".g0"
-	} else if _, err := send(ctx, http.MethodPut, at, "application/json", []byte(p.mapping)); err != nil {
-		return 0, err
-	}
-	defer func() {
-		_, gone := send(ctx, http.MethodDelete, at, "", nil)
-		err = errors.Join(err, gone)
-	}()
-	dir, err := os.MkdirTemp("", "yingda-rsyslog")
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	u, err := url.Parse(r.server)
-	if err != nil {
-		return 0, err
-	}
-	host, port, err := net.SplitHostPort(u.Host)
-	if err != nil {
-		return 0, err
-	}
-	file := filepath.Join(dir, "rsyslog.conf")
-	if err := os.WriteFile(file, fmt.Appendf(nil, rsyslogConfig, dir, p.topic, p.broker, p.index, host, port, p.config), 0o600); err != nil {
-		return 0, err
-	}
-	running, stop := context.WithTimeout(ctx, 2*time.Minute)
-	defer stop()
-	cmd := exec.CommandContext(running, "rsyslogd", "-n", "-f", file, "-i", filepath.Join(dir, "pid"))
-	cmd.Stderr = os.Stderr
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.WaitDelay = 5 * time.Second
-	if err := cmd.Start(); err != nil {
-		return 0, err
-	}
-	defer func() { stop(); _ = cmd.Wait() }()
-	var begun time.Time
-	already := 0
-	for {
-		n, err := written(ctx, at)
-		if err != nil {
-			return 0, err
-		}
-		if n > 0 && begun.IsZero() {
-			begun, already = time.Now(), n
-		}
-		if n >= p.messages {
-			break
-		}
-		if running.Err() != nil {
-			errs, _ := os.ReadFile(filepath.Join(dir, "errors"))
-			return 0, fmt.Errorf("rsyslog has written %d of %d documents in two minutes: %.500s", n, p.messages, errs)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	if _, err := post(ctx, at+"/_refresh", "application/json", nil); err != nil {
-		return 0, err
-	}
-	took = time.Since(begun)
-	return took * time.Duration(p.messages) / time.Duration(p.messages-already), r.all(ctx, p, at)
-}
-
-// all says what is wrong when not everything can be found.
-func (r *indexRun) all(ctx context.Context, p peer, at string) error {
-	want := p.messages
-	if p.mapping == "" {
-		want = r.docs
-	}
-	answer, err := send(ctx, http.MethodGet, at+"/_count", "", nil)
-	var found struct{ Count int }
-	if err == nil {
-		err = json.Unmarshal(answer, &found)
-	}
-	if err == nil && found.Count != want {
-		err = fmt.Errorf("%d documents of rsyslog are found, want %d", found.Count, want)
-	}
-	return err
-}
-
-// written is how many documents an index has taken, found already or not.
-func written(ctx context.Context, index string) (int, error) {
-	answer, err := send(ctx, http.MethodGet, index+"/_stats/indexing?filter_path=_all.primaries.indexing.index_total", "", nil)
-	if err != nil {
-		return 0, err
-	}
-	var s struct {
-		All struct {
-			Primaries struct {
-				Indexing struct {
-					Total int `json:"index_total"`
-				}
-			}
-		} `json:"_all"`
-	}
-	err = json.Unmarshal(answer, &s)
-	return s.All.Primaries.Indexing.Total, err
 }

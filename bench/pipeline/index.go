@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"yingda/bench/rig"
 	"yingda/intake"
 	"yingda/intake/stream"
 	"yingda/intake/stream/kafka"
@@ -51,7 +52,6 @@ type indexRun struct {
 	bodies []plainBody // the same document writes, in the stream's order
 	docs   int         // documents at the end
 	writes int         // how often one is written on the way there
-	out    io.Writer
 }
 
 // plainBody is what one batch of events makes of documents.
@@ -61,7 +61,7 @@ type plainBody struct{ changed []search.Document }
 // be found; and beside it two ceilings with the same document writes, each with one and with two senders, of which the faster counts: "of documents" cuts and encodes
 // documents that are in memory while it sends them as plain _bulk, "of bytes" sends request bodies that were made before, which costs the sender nothing at all.
 func kafkaToIndex(ctx context.Context, broker, server string, items, rounds int, out io.Writer) (err error) {
-	r, err := fillTopic(ctx, broker, server, items, out)
+	r, err := fillTopic(ctx, broker, server, items)
 	if err != nil {
 		return err
 	}
@@ -99,13 +99,13 @@ func kafkaToIndex(ctx context.Context, broker, server string, items, rounds int,
 		stream, memory, ready, toMemory, toReady = append(stream, a), append(memory, b), append(ready, c), append(toMemory, a/b), append(toReady, a/c)
 	}
 	_, _ = fmt.Fprintf(out, "Kafka → Elasticsearch: medians of %d rounds: %.0f events/s; plain _bulk of documents in memory %.0f (ratio %.2f), of bytes in memory %.0f (ratio %.2f)\n",
-		rounds, middle(stream), middle(memory), middle(toMemory), middle(ready), middle(toReady))
+		rounds, rig.At(stream, 0.5), rig.At(memory, 0.5), rig.At(toMemory, 0.5), rig.At(ready, 0.5), rig.At(toReady, 0.5))
 	return nil
 }
 
 // fillTopic makes a topic with the sealed events of so many contacts and cases, and keeps what they make of documents. Its log is open.
-func fillTopic(ctx context.Context, broker, server string, items int, out io.Writer) (*indexRun, error) {
-	r := &indexRun{server: server, codec: wire.New(months{}), docs: items, out: out}
+func fillTopic(ctx context.Context, broker, server string, items int) (*indexRun, error) {
+	r := &indexRun{server: server, codec: wire.New(months{}), docs: items}
 	events, err := indexEvents(items)
 	if err != nil {
 		return nil, err
@@ -128,11 +128,6 @@ func fillTopic(ctx context.Context, broker, server string, items int, out io.Wri
 		return nil, errors.Join(err, r.log.Close())
 	}
 	return r, nil
-}
-
-func middle(list []float64) float64 {
-	list = slices.Sorted(slices.Values(list))
-	return list[len(list)/2]
 }
 
 // indexEvents tells the judged set again and again, each time of other contacts and cases.

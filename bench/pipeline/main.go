@@ -12,7 +12,8 @@
 //
 //	deploy/services/with -n "kafka elasticsearch" go run ./bench/pipeline -events 80000 beside
 //
-// beside: the same beside rsyslog, which is given the documents ready.
+// beside: the same beside stream processors of others, Benthos (built here) and rsyslog (where it is installed), which have two jobs, both less than ours: the same events
+// in the clear, a small document for each, and our documents, ready, only to be passed on.
 //
 //	deploy/services/with go run ./bench/pipeline visible
 //
