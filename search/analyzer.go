@@ -2,6 +2,7 @@ package search
 
 import (
 	"hash/fnv"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -95,16 +96,39 @@ func (a *Analyzer) Fingerprint() string {
 	return string(b)
 }
 
+// Scratch is the room in which one document is cut after the other. The zero value is ready; it is used by one goroutine.
+type Scratch struct {
+	fields               Fields
+	words, phrase, sound []string
+	single               []rune
+	chars                []char
+	at, syllables        []int32
+	parts                []run
+}
+
 // Fields cuts a document.
 func (a *Analyzer) Fields(d *Document) Fields {
+	f := a.FieldsIn(new(Scratch), d)
+	maps.DeleteFunc(f, func(_ Field, list []string) bool { return len(list) == 0 })
+	return f
+}
+
+// FieldsIn is Fields in a room of the caller's: what it gives is good until that room is used again, and a field may be there without a token.
+func (a *Analyzer) FieldsIn(s *Scratch, d *Document) Fields {
 	size := len(d.Address.Reveal()) + len(d.Category)
 	for _, w := range d.Words {
 		size += len(w.Reveal())
 	}
 	size = min(size/3, MaxWords) + 8 // about as many tokens of each kind as there are Han characters
-	words, phrase, sound := make([]string, 0, size), make([]string, 0, size), make([]string, 0, size)
-	single := make([]rune, 0, size)
-	f := make(Fields, 10)
+	if s.fields == nil {
+		s.fields = make(Fields, 10)
+	}
+	f := s.fields
+	for field, list := range f {
+		f[field] = list[:0]
+	}
+	words, phrase, sound := slices.Grow(s.words[:0], size), slices.Grow(s.phrase[:0], size), slices.Grow(s.sound[:0], size)
+	single := slices.Grow(s.single[:0], size)
 	place := FieldWords // where words go
 	emit := func(field Field, text string, _, _ int) {
 		switch {
@@ -125,10 +149,12 @@ func (a *Analyzer) Fields(d *Document) Fields {
 	}
 	room := MaxWords
 	take := func(text string, words Field) {
-		chars := normalise(text, room)
-		room -= len(chars)
+		s.chars = appendNormal(s.chars[:0], text, room)
+		room -= len(s.chars)
 		place = words
-		a.cut(spell(chars), emit)
+		w := spell(s.chars, s.at)
+		s.at = w.at
+		a.cut(s, w, emit)
 	}
 	for _, w := range d.Words {
 		take(w.Reveal(), FieldWords)
@@ -146,21 +172,17 @@ func (a *Analyzer) Fields(d *Document) Fields {
 	for _, c := range d.Contacts {
 		f[FieldID] = append(f[FieldID], idToken(string(c)))
 	}
-	for field, list := range map[Field][]string{FieldWords: words, FieldPhrase: phrase, FieldSound: sound, FieldChars: singles(single)} {
-		if len(list) > 0 {
-			f[field] = list
-		}
-	}
+	f[FieldWords], f[FieldPhrase], f[FieldSound] = words, phrase, sound
+	f[FieldChars] = appendSingles(f[FieldChars][:0], single)
+	s.words, s.phrase, s.sound, s.single = words, phrase, sound, single
 	once(f, FieldAddress, FieldName, FieldNameSound, FieldNumber, FieldNumberPart, FieldID)
 	return f
 }
 
-// singles gives each character once, in their order.
-func singles(list []rune) []string {
+// appendSingles gives each character once, in their order.
+func appendSingles(out []string, list []rune) []string {
 	slices.Sort(list)
-	list = slices.Compact(list)
-	text := string(list)
-	out := make([]string, 0, len(list))
+	text := string(slices.Compact(list))
 	for text != "" {
 		_, n := utf8.DecodeRuneInString(text)
 		out, text = append(out, text[:n]), text[n:]
@@ -171,13 +193,9 @@ func singles(list []rune) []string {
 // once drops repeats in fields where only presence counts, and the empty token.
 func once(f Fields, fields ...Field) {
 	for _, name := range fields {
-		list := f[name]
-		slices.Sort(list)
-		list = slices.DeleteFunc(slices.Compact(list), func(t string) bool { return t == "" })
-		if len(list) == 0 {
-			delete(f, name)
-		} else {
-			f[name] = list
+		if list := f[name]; len(list) > 0 {
+			slices.Sort(list)
+			f[name] = slices.DeleteFunc(slices.Compact(list), func(t string) bool { return t == "" })
 		}
 	}
 }
@@ -192,7 +210,7 @@ type token struct {
 // tokens cuts normalised text into everything that documents are found by.
 func (a *Analyzer) tokens(chars []char) []token {
 	list := make([]token, 0, 4*len(chars))
-	a.cut(spell(chars), func(field Field, text string, from, to int) { list = append(list, token{field, text, from, to}) })
+	a.cut(new(Scratch), spell(chars, nil), func(field Field, text string, from, to int) { list = append(list, token{field, text, from, to}) })
 	return list
 }
 
@@ -200,19 +218,19 @@ func (a *Analyzer) tokens(chars []char) []token {
 type emit = func(field Field, text string, from, to int)
 
 // cut gives the tokens of a text, one after the other.
-func (a *Analyzer) cut(w spelt, emit emit) {
-	parts := runs(w.chars)
-	for i, r := range parts {
+func (a *Analyzer) cut(s *Scratch, w spelt, emit emit) {
+	s.parts = appendRuns(s.parts[:0], w.chars)
+	for i, r := range s.parts {
 		switch r.script {
 		case han:
-			a.hanTokens(w, r, emit)
+			a.hanTokens(s, w, r, emit)
 		case latin:
 			latinTokens(w, r, emit)
 		case digit:
 			end := r.at + len(r.chars)
 			number := clip(w.part(r.at, end))
 			emit(FieldWords, number, r.at, end)
-			if i+1 < len(parts) && parts[i+1].script == han && parts[i+1].joined { // 3号, 12栋
+			if i+1 < len(s.parts) && s.parts[i+1].script == han && s.parts[i+1].joined { // 3号, 12栋
 				emit(FieldWords, number+w.part(end, end+1), r.at, end+1)
 			}
 		}
@@ -240,12 +258,12 @@ func clip(s string) string {
 	return s[:n]
 }
 
-func (a *Analyzer) hanTokens(w spelt, r run, emit emit) {
+func (a *Analyzer) hanTokens(s *Scratch, w spelt, r run, emit emit) {
 	at, chars := r.at, r.chars
 	if len(chars) == 1 { // a character alone between other things, as in "b座": there is no pair to make
 		emit(FieldWords, w.part(at, at+1), at, at+1)
 	}
-	sounds := a.soundsOf(chars)
+	sounds := a.soundsOf(s, chars)
 	for i, c := range chars {
 		emit(FieldChars, w.part(at+i, at+i+1), at+i, at+i+1)
 		if i+1 < len(chars) {
@@ -283,11 +301,11 @@ type spokenSounds struct {
 	at   []int32 // where each syllable begins and, at 2i+1, ends
 }
 
-func (a *Analyzer) soundsOf(chars []char) spokenSounds {
+func (a *Analyzer) soundsOf(room *Scratch, chars []char) spokenSounds {
 	if len(chars) < 2 {
 		return spokenSounds{}
 	}
-	s := spokenSounds{at: make([]int32, 0, 2*len(chars))}
+	s := spokenSounds{at: slices.Grow(room.syllables[:0], 2*len(chars))}
 	var b strings.Builder
 	b.Grow(6 * len(chars))
 	for _, c := range chars {
@@ -298,6 +316,7 @@ func (a *Analyzer) soundsOf(chars []char) spokenSounds {
 		b.WriteByte('-')
 	}
 	s.text = b.String()
+	room.syllables = s.at
 	return s
 }
 
@@ -311,10 +330,10 @@ func (s spokenSounds) pair(i int) string {
 
 // otherPairs gives the pairs of folded syllables of two characters in which one has its second reading.
 func (a *Analyzer) otherPairs(x, y rune, give func(string)) {
-	x2, y2 := a.sounds.second[x], a.sounds.second[y]
-	if x2 == "" && y2 == "" {
+	if !a.sounds.two[x-firstHan] && !a.sounds.two[y-firstHan] {
 		return
 	}
+	x2, y2 := a.sounds.second[x], a.sounds.second[y]
 	x1, y1 := a.sounds.first[x-firstHan], a.sounds.first[y-firstHan]
 	if x2 != "" {
 		give(x2 + "-" + y1)
@@ -440,7 +459,7 @@ func fours(digits string) []string {
 // nameFields gives a name whole and in parts of two or more characters, its family name (^张) for "张阿姨", and its sound: the
 // syllables, and their initials.
 func (a *Analyzer) nameFields(f Fields, name pii.Name) {
-	w := spell(normalise(name.Reveal(), maxToken))
+	w := spell(normalise(name.Reveal(), maxToken), nil)
 	for _, r := range runs(w.chars) {
 		end := r.at + len(r.chars)
 		if r.script != han {

@@ -22,8 +22,14 @@ func TestDocumentsAreCutAsThoseThatIndexesHold(t *testing.T) {
 			t.Fatal(err)
 		}
 		h := fnv.New64a()
+		var room search.Scratch
 		for _, d := range cutDocuments(t) {
 			f := a.Fields(&d)
+			for name, list := range a.FieldsIn(&room, &d) { // which was used for others before
+				if !slices.Equal(list, f[name]) {
+					t.Fatalf("%s of %s: %q, and in a room of the caller's %q", name, d.ID, f[name], list)
+				}
+			}
 			for _, name := range slices.Sorted(maps.Keys(f)) {
 				_, _ = fmt.Fprintf(h, "%s %q\n", name, f[name])
 			}

@@ -20,6 +20,7 @@ type sounds struct {
 	first  [lastHan - firstHan + 1]string
 	typed  [lastHan - firstHan + 1]string // the first as it is typed, not folded
 	second map[rune]string
+	two    [lastHan - firstHan + 1]bool // those with a second
 }
 
 // plain is the commonest syllable as it is typed.
@@ -117,7 +118,7 @@ func newSounds(region string) (*sounds, error) {
 		}
 		r := []rune(f[0])[0]
 		if second := folded(f[1]); second != s.first[r-firstHan] {
-			s.second[r] = second
+			s.second[r], s.two[r-firstHan] = second, true
 		}
 	}
 	return s, nil

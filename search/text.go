@@ -2,6 +2,7 @@ package search
 
 import (
 	_ "embed" // the tables are data beside the code
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -18,7 +19,11 @@ type char struct {
 // small, traditional characters simplified. Controls, NUL, zero-width and private characters are dropped; what is no letter,
 // digit or Han character becomes a space. At most limit characters are read, so that a pasted megabyte costs no more than a letter.
 func normalise(s string, limit int) []char {
-	out := make([]char, 0, max(min(utf8.RuneCountInString(s), limit), 0))
+	return appendNormal(make([]char, 0, max(min(utf8.RuneCountInString(s), limit), 0)), s, limit)
+}
+
+// appendNormal is normalise into a slice that may have room.
+func appendNormal(out []char, s string, limit int) []char {
 	for i, r := range s {
 		if limit--; limit < 0 {
 			break
@@ -114,8 +119,9 @@ type spelt struct {
 	at    []int32 // where each character begins in text, and where the last ends
 }
 
-func spell(chars []char) spelt {
-	w := spelt{chars: chars, at: make([]int32, 1, len(chars)+1)}
+// spell uses the room that at may have.
+func spell(chars []char, at []int32) spelt {
+	w := spelt{chars: chars, at: append(slices.Grow(at[:0], len(chars)+1), 0)}
 	var b strings.Builder
 	b.Grow(3 * len(chars))
 	for _, c := range chars {
@@ -151,8 +157,9 @@ func scriptOf(r rune) script {
 }
 
 // runs cuts normalised text. A run of letters and digits is latin when there is a letter in it.
-func runs(chars []char) []run {
-	var list []run
+func runs(chars []char) []run { return appendRuns(nil, chars) }
+
+func appendRuns(list []run, chars []char) []run {
 	for i := 0; i < len(chars); {
 		s := scriptOf(chars[i].r)
 		if s == 0 {
@@ -170,7 +177,7 @@ func runs(chars []char) []run {
 			}
 			j++
 		}
-		joined := i > 0 && len(list) > 0 && scriptOf(chars[i-1].r) != 0
+		joined := i > 0 && scriptOf(chars[i-1].r) != 0
 		list = append(list, run{s, chars[i:j], joined, i})
 		i = j
 	}

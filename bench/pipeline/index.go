@@ -227,15 +227,7 @@ func (r *indexRun) consume(ctx context.Context, index string) (took time.Duratio
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, reader.Close()) }()
-	n := 0
-	all, enough := context.WithCancel(ctx)
-	defer enough()
-	err = x.Follow(all, reader, indexBatch, func(records []stream.Record) {
-		if n += len(records); n >= r.events {
-			enough()
-		}
-	})
-	if n < r.events {
+	if err := x.Follow(ctx, &upTo{reader, r.events}, indexBatch, nil); !errors.Is(err, errAll) {
 		return 0, err
 	}
 	found, err := x.Count(ctx, search.Query{})
@@ -244,6 +236,24 @@ func (r *indexRun) consume(ctx context.Context, index string) (took time.Duratio
 		err = fmt.Errorf("%d documents are found, want %d", found, r.docs)
 	}
 	return took, err
+}
+
+// upTo reads so many records and no more, so that nobody waits for what may come after them.
+type upTo struct {
+	stream.Reader
+	left int
+}
+
+var errAll = errors.New("everything was read")
+
+// Fetch is stream.Reader's.
+func (u *upTo) Fetch(ctx context.Context, limit int) ([]stream.Record, error) {
+	if u.left == 0 {
+		return nil, errAll
+	}
+	list, err := u.Reader.Fetch(ctx, min(limit, u.left))
+	u.left -= len(list)
+	return list, err
 }
 
 // plain sends the same document writes from memory and waits until they can be found; made says that the bodies are made before.

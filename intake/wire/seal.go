@@ -36,10 +36,12 @@ var strict = base64.StdEncoding.Strict()
 var personalShape = shapeOf(reflect.TypeFor[intake.PersonalJSON]())
 
 // derivation makes the keys of one month. The first half of HKDF and the states of its HMAC are the same for all of them and take most of the time, so they are kept
-// while they are used; the collector forgets them soon after.
+// while they are used, as is the last key itself, since a contact's events come close together; the collector forgets them soon after.
 type derivation struct {
-	secret []byte
-	mac    hash.Hash
+	secret  []byte
+	mac     hash.Hash
+	subject intake.Subject
+	box     cipher.AEAD // of subject
 }
 
 func (c *Codec) boxOf(secret []byte, subject intake.Subject) (cipher.AEAD, error) {
@@ -49,9 +51,12 @@ func (c *Codec) boxOf(secret []byte, subject intake.Subject) (cipher.AEAD, error
 		if err != nil {
 			return nil, err
 		}
-		d = &derivation{bytes.Clone(secret), hmac.New(sha256.New, prk)}
+		d = &derivation{secret: bytes.Clone(secret), mac: hmac.New(sha256.New, prk)}
 	}
 	defer c.derivations.Put(d)
+	if d.box != nil && d.subject == subject {
+		return d.box, nil
+	}
 	// Expand to as much as the hash gives at once is one HMAC of the info and a 1 (RFC 5869, §2.3).
 	d.mac.Reset()
 	io.WriteString(d.mac, string(subject))
@@ -61,7 +66,11 @@ func (c *Codec) boxOf(secret []byte, subject intake.Subject) (cipher.AEAD, error
 	if err != nil {
 		return nil, err
 	}
-	return cipher.NewGCM(block)
+	box, err := cipher.NewGCM(block)
+	if err == nil {
+		d.subject, d.box = subject, box
+	}
+	return box, err
 }
 
 // seal gives the personal part of e as it stands in data, nil when there is none.

@@ -16,9 +16,10 @@ import (
 
 // Sizes of one _bulk request, and how many of one Apply may be under way: the server is busy while the next is cut.
 const (
-	maxItems = 500
-	maxBytes = 5 << 20
-	atOnce   = 2
+	maxItems   = 500
+	leastItems = 50 // are not worth two requests
+	maxBytes   = 5 << 20
+	atOnce     = 2
 )
 
 const perPage = 1000 // documents that are read at once
@@ -51,8 +52,8 @@ func action(b []byte, what, id string, version uint64, kind string) []byte {
 }
 
 // appendDocument writes the action and the document.
-func appendDocument(b []byte, a *search.Analyzer, e extras, d *search.Document) ([]byte, error) {
-	b, err := encode(action(b, "index", string(d.ID), d.Version(), newer), a, e, d)
+func appendDocument(b []byte, a *search.Analyzer, room *search.Scratch, e extras, d *search.Document) ([]byte, error) {
+	b, err := encode(action(b, "index", string(d.ID), d.Version(), newer), a, room, e, d)
 	return append(b, newline), err
 }
 
@@ -84,19 +85,29 @@ type sender struct {
 	ctx  context.Context // of the one write that this sender lives for
 	stop context.CancelCauseFunc
 	open request
-	more int           // items that are still to come, about
+	more int  // items that are still to come, about
+	most int  // items of a request
+	hold bool // requests are kept until release
+	held []request
 	line chan struct{} // has as many places as requests may be under way
 	all  sync.WaitGroup
 }
 
 func (g *generation) sending(ctx context.Context, items int) *sender {
 	ctx, stop := context.WithCancelCause(ctx)
-	return &sender{g: g, ctx: ctx, stop: stop, more: items, line: make(chan struct{}, atOnce)}
+	return &sender{g: g, ctx: ctx, stop: stop, more: items, most: share(items), line: make(chan struct{}, atOnce)}
+}
+
+// share is how many items each request has, so that as many as may be under way at once end at about the same time: what comes next waits for the last.
+func share(items int) int {
+	requests := (items + maxItems - 1) / maxItems
+	requests += requests % atOnce
+	return max((items+requests-1)/max(requests, 1), leastItems)
 }
 
 // add takes an item that is made.
 func (s *sender) add(it *item) {
-	if len(s.open.items) == maxItems || len(s.open.items) > 0 && len(s.open.body)+len(it.lines) > maxBytes {
+	if len(s.open.items) == s.most || len(s.open.items) > 0 && len(s.open.body)+len(it.lines) > maxBytes {
 		s.send()
 	}
 	s.room(len(it.lines))
@@ -106,12 +117,12 @@ func (s *sender) add(it *item) {
 
 // document makes the item of a document.
 func (s *sender) document(d *search.Document) (*item, error) {
-	if len(s.open.items) == maxItems {
+	if len(s.open.items) == s.most {
 		s.send()
 	}
 	s.room(s.g.size)
 	begin := len(s.open.body)
-	b, err := appendDocument(s.open.body, s.g.x.analyzer, s.g.extras, d)
+	b, err := appendDocument(s.open.body, s.g.x.analyzer, &s.g.room, s.g.extras, d)
 	if err != nil {
 		return nil, err // what there is of it lies behind the end of the body
 	}
@@ -129,29 +140,48 @@ func (s *sender) document(d *search.Document) (*item, error) {
 // room makes a body for as many items as are to come, of about this size.
 func (s *sender) room(size int) {
 	if s.open.body == nil {
-		n := max(min(s.more, maxItems), 1)
+		n := max(min(s.more, s.most), 1)
 		s.open = request{make([]*item, 0, n), make([]byte, 0, min(n*size, maxBytes))}
 	}
 }
 
+// send sends the open request, or keeps it.
 func (s *sender) send() {
 	r := s.open
 	s.open, s.more = request{}, s.more-len(r.items)
-	if len(r.items) == 0 {
-		return
+	switch {
+	case len(r.items) == 0:
+	case s.hold:
+		s.held = append(s.held, r)
+	default:
+		s.all.Go(func() { s.one(r) })
 	}
+}
+
+// one writes a request when there is a place for it.
+func (s *sender) one(r request) {
 	select {
 	case s.line <- struct{}{}:
 	case <-s.ctx.Done():
 		return
 	}
-	s.all.Go(func() {
-		if err := s.g.persistent(s.ctx, r); err != nil {
-			s.stop(err)
-		}
-		<-s.line
-	})
+	if err := s.g.persistent(s.ctx, r); err != nil {
+		s.stop(err)
+	}
+	<-s.line
 }
+
+// release sends what was kept.
+func (s *sender) release() {
+	s.hold = false
+	for _, r := range s.held {
+		s.all.Go(func() { s.one(r) })
+	}
+	s.held = nil
+}
+
+// drop throws away what was kept.
+func (s *sender) drop() { s.held = nil; s.stop(nil) }
 
 // wait sends what is left and comes back when everything has been taken.
 func (s *sender) wait() error {
@@ -370,9 +400,10 @@ func (x *Index) Bulk(docs []search.Document) ([]byte, error) {
 		e = *have
 	}
 	body := make([]byte, 0, 3072*len(docs))
+	var room search.Scratch
 	for i := range docs {
 		var err error
-		if body, err = appendDocument(body, x.analyzer, e, &docs[i]); err != nil {
+		if body, err = appendDocument(body, x.analyzer, &room, e, &docs[i]); err != nil {
 			return nil, err
 		}
 	}

@@ -113,6 +113,7 @@ type Index struct {
 	log      *slog.Logger
 	letter   func(ctx context.Context, l Letter) error
 	pause    time.Duration
+	some     int // events whose documents are written at once
 	client   *client
 	closed   atomic.Bool
 	done     chan struct{} // closed by Close: nothing is tried again
@@ -165,7 +166,7 @@ func Open(c Config, o Options) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &Index{alias: c.Index, shards: max(c.Shards, 1), analyzer: o.Analyzer, log: o.Logger, letter: o.DeadLetter, pause: o.Pause, client: cl, done: make(chan struct{})}
+	x := &Index{alias: c.Index, shards: max(c.Shards, 1), analyzer: o.Analyzer, log: o.Logger, letter: o.DeadLetter, pause: o.Pause, some: perWrite, client: cl, done: make(chan struct{})}
 	if x.letter == nil {
 		x.letter = x.logLetter
 	}

@@ -312,7 +312,7 @@ func FuzzEncodedDocumentIsTheJSONThatItMeans(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, id, department, reason string) {
 		d := search.Document{ID: "contact/x", Kind: search.Contact, Department: department, Category: id, Reason: reason, SIPCallID: id}
-		line, err := encode(nil, a, extras{ik: true}, &d)
+		line, err := encode(nil, a, new(search.Scratch), extras{ik: true}, &d)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -359,6 +359,54 @@ func TestWhatCanNeverBeTakenGoesToTheDeadLetters(t *testing.T) {
 	}
 }
 
+// While some documents are written the next are made. When those were not taken as thought (the index has newer ones, or can never take them), the next are not what was made of them.
+func TestWhatIsMadeAheadIsMadeAgain(t *testing.T) {
+	all := events(t, 250)
+	c := named(t)
+	other := open(t, c, Options{})
+	if err := other.Apply(t.Context(), all[:len(all)/2], search.Position{Offset: int64(len(all)/2 - 1)}); err != nil {
+		t.Fatal(err)
+	}
+	x := open(t, c, Options{})
+	x.some = 3
+	if err := x.Apply(t.Context(), all, search.Position{Offset: int64(len(all) - 1)}); err != nil {
+		t.Fatal(err)
+	}
+	agree(t, x, all)
+	// The first event makes a document that cannot be written; the second is of the same and can.
+	first, second := all[0], all[0]
+	first.Subject, first.Sequence, first.Data = "contact/strange", intake.NewSequence(1, 1), &intake.OfferedV1{Channel: intake.Chat, Line: "1"}
+	first.Time = time.Date(12026, 1, 1, 0, 0, 0, 0, time.UTC)
+	second.Subject, second.Sequence, second.Data = first.Subject, intake.NewSequence(1, 2), &intake.MessageV1{From: "resident", Number: 1}
+	second.Personal = intake.PersonalJSON{Text: "路灯不亮"}.Conceal()
+	var letters []Letter
+	x = open(t, c, Options{DeadLetter: func(_ context.Context, l Letter) error { letters = append(letters, l); return nil }})
+	x.some = 1
+	at := int64(len(all))
+	if err := x.ApplyRecords(t.Context(), []stream.Record{{Position: stream.Position{Offset: at}, Event: first}, {Position: stream.Position{Offset: at + 1}, Event: second}}); err != nil {
+		t.Fatal(err)
+	}
+	d, found, err := x.Get(t.Context(), first.Subject)
+	if err != nil || !found || len(d.Words) != 1 || len(letters) != 1 || letters[0].Record.Event.Sequence != first.Sequence {
+		t.Errorf("found %v (%v) with %d words; %d dead letters", found, err, len(d.Words), len(letters))
+	}
+	// Between these two another has written, so that the document is read: not before the first of them is written.
+	var gaps []intake.Event
+	for i := range 100 {
+		first.Subject, second.Subject = intake.Subject(fmt.Sprint("contact/gap", i)), intake.Subject(fmt.Sprint("contact/gap", i))
+		first.Time, second.Sequence = second.Time, intake.NewSequence(1, 3)
+		gaps = append(gaps, first, second)
+	}
+	if err := x.Apply(t.Context(), gaps, search.Position{Offset: at + 2 + int64(len(gaps))}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		if d, _, err := x.Get(t.Context(), gaps[2*i].Subject); err != nil || d.Channel != intake.Chat || len(d.Words) != 2 {
+			t.Fatalf("%s came by %q with %d words (%v)", d.ID, d.Channel, len(d.Words), err)
+		}
+	}
+}
+
 // A node that had a partition, lost it and has it again must not fold upon what it remembers.
 func TestAnotherNodeWritesInBetween(t *testing.T) {
 	c := named(t)

@@ -10,7 +10,7 @@ import (
 )
 
 // Batch is how many events Follow is best given at once, when there are so many: a contact's events come close together, and what one batch says of a document is one write.
-const Batch = 4000
+const Batch = 8000
 
 // settle is how long a batch that is in waits for the next one to be read before its positions are committed for themselves.
 const settle = 100 * time.Millisecond

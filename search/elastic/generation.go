@@ -15,7 +15,7 @@ import (
 const (
 	newline   = '\n'
 	maxCached = 4096 // documents that are kept, twice, as they were last written, since a contact's events come close together
-	perWrite  = 4000 // documents that are held before they are written, when Apply is given very many events
+	perWrite  = 2000 // events whose documents are written at once, while those of the next are made
 )
 
 // generation is one index. It is used by one goroutine.
@@ -28,6 +28,8 @@ type generation struct {
 
 	documents int // written so far
 	size      int // of a document as it is written, about
+	room      search.Scratch
+	places    map[intake.Subject]*folding // of gather
 }
 
 // known is a document as it was last read or written, zero when there is none, and the last event of its subject that was seen. The event
@@ -51,7 +53,10 @@ func (c *cache) get(id intake.Subject) (known, bool) {
 
 func (c *cache) put(id intake.Subject, k known) {
 	if c.young == nil || len(c.young) >= maxCached {
-		c.young, c.old = make(map[intake.Subject]known, maxCached), c.young
+		if c.young, c.old = c.old, c.young; c.young == nil {
+			c.young = make(map[intake.Subject]known, maxCached)
+		}
+		clear(c.young)
 	}
 	c.young[id] = k
 }
@@ -69,14 +74,54 @@ func (x *Index) generation(name string) *generation {
 	return g
 }
 
-// take folds the records into documents and writes those that changed.
-func (g *generation) take(ctx context.Context, records []stream.Record) error {
-	for part := range slices.Chunk(records, perWrite) {
-		if err := g.fold(ctx, part); err != nil {
-			return err
+// take folds the records into documents and writes those that changed. While some are written the next are made, on the assumption that these are taken as they are; when it
+// turns out that they were not, those next are made again.
+func (g *generation) take(ctx context.Context, records []stream.Record) (err error) {
+	var under *part // that is being written
+	defer func() {
+		if under != nil {
+			_ = under.wait()
 		}
+	}()
+	settle := func() (bool, error) {
+		p := under
+		under = nil
+		return g.settle(ctx, p)
 	}
-	return nil
+	for some := range slices.Chunk(records, g.x.some) {
+		p := g.gather(some)
+		for made := false; !made; {
+			ask := g.recall(p)
+			if len(ask) > 0 && under != nil { // it may be what is being written
+				if _, err := settle(); err != nil {
+					return err
+				}
+				continue
+			}
+			if err := g.read(ctx, ask); err != nil {
+				return err
+			}
+			g.make(ctx, p, under == nil)
+			if made = true; under == nil {
+				continue
+			}
+			otherwise, err := settle()
+			if err != nil || otherwise {
+				p.drop()
+				g.forget(p)
+				made = false
+			}
+			if err != nil {
+				return err
+			}
+		}
+		p.release()
+		under = p
+	}
+	if under != nil {
+		_, err = settle()
+	}
+	return err
 }
 
 // applyEvents does the same with events, keeps the positions then, and says how many documents it wrote.
@@ -93,28 +138,44 @@ func (g *generation) applyEvents(ctx context.Context, events []intake.Event, at 
 	return g.documents - before, err
 }
 
-// fold writes the documents of some records. Of a contact, case or callback that begins here it takes for granted that there is no document yet, which
-// saves asking for each; when Elasticsearch has one all the same (a stream that is read again, an event that came late), its version refuses what was
-// written, and the records are folded into what is there.
-func (g *generation) fold(ctx context.Context, records []stream.Record) error {
-	all := make(map[intake.Subject]*folding, len(records))
-	order := make([]*folding, 0, len(records))
+// part is what is folded and written at once.
+type part struct {
+	list []*folding
+	*sender
+	callbacks bool
+	sent      int
+}
+
+// gather gives the records of each document, in the order of the documents' first.
+func (g *generation) gather(records []stream.Record) *part {
+	if g.places == nil {
+		g.places = map[intake.Subject]*folding{}
+	}
+	p := &part{list: make([]*folding, 0, len(records))}
 	for i := range records {
 		r := &records[i] // it is large
 		id := r.Event.Subject
 		if r.Err != nil || !search.Indexed(id) {
 			continue
 		}
-		f := all[id]
+		f := g.places[id]
 		if f == nil {
 			f = &folding{id: id}
-			all[id], order = f, append(order, f)
+			g.places[id], p.list = f, append(p.list, f)
 		}
 		f.records = append(f.records, r)
 	}
-	var ask []*folding
-	for _, f := range order {
-		first := f.records[0].Event
+	clear(g.places)
+	return p
+}
+
+// recall says how the documents were when they were last read or written, and which of them nobody here knows. Of a contact, case or callback that begins here it takes for
+// granted that there is no document yet, which saves asking for each; when Elasticsearch has one all the same (a stream that is read again, an event that came late), its
+// version refuses what was written, and the records are folded into what is there.
+func (g *generation) recall(p *part) (ask []*folding) {
+	for _, f := range p.list {
+		f.known = known{}
+		first := &f.records[0].Event
 		k, ok := g.cache.get(f.id)
 		switch {
 		case ok && first.Sequence <= k.seen+1 && first.Sequence.Epoch() >= k.seen.Epoch():
@@ -123,23 +184,13 @@ func (g *generation) fold(ctx context.Context, records []stream.Record) error {
 			ask = append(ask, f)
 		}
 	}
-	for {
-		if err := g.read(ctx, ask); err != nil {
-			return err
-		}
-		if err := g.write(ctx, order); err != nil {
-			return err
-		}
-		ask = ask[:0]
-		for _, f := range order {
-			if f.item != nil && f.item.conflict { // what is there is not older than what we knew
-				ask = append(ask, f)
-			}
-		}
-		if len(ask) == 0 {
-			return nil
-		}
-		order = slices.Clone(ask)
+	return ask
+}
+
+// forget makes what was assumed of these documents unknown.
+func (g *generation) forget(p *part) {
+	for _, f := range p.list {
+		g.cache.drop(f.id)
 	}
 }
 
@@ -153,7 +204,7 @@ type folding struct {
 }
 
 // begins says whether an event is the first of its subject, ever.
-func begins(e intake.Event) bool {
+func begins(e *intake.Event) bool {
 	switch e.Data.(type) {
 	case *intake.OfferedV1, *intake.CaseOpenedV1, *intake.CallbackBornV1:
 		return e.Sequence.Count() == 1
@@ -181,11 +232,11 @@ func (g *generation) read(ctx context.Context, ask []*folding) error {
 	return err
 }
 
-// write folds the records in, sends the documents that change and deals with those that were not taken.
-func (g *generation) write(ctx context.Context, list []*folding) error {
-	callbacks, sent := false, 0
-	s := g.sending(ctx, len(list))
-	for _, f := range list {
+// make folds the records in and makes the requests of the documents that change; they are sent as they are made, or by release.
+func (g *generation) make(ctx context.Context, p *part, send bool) {
+	p.sender = g.sending(ctx, len(p.list))
+	p.hold, p.callbacks, p.sent = !send, false, 0
+	for _, f := range p.list {
 		f.changed, f.item = nil, nil
 		for _, r := range f.records {
 			if search.Apply(&f.doc, r.Event) {
@@ -193,42 +244,59 @@ func (g *generation) write(ctx context.Context, list []*folding) error {
 			}
 			f.seen = max(f.seen, r.Event.Sequence)
 		}
+		g.cache.put(f.id, f.known)
 		if f.changed == nil {
 			continue
 		}
 		var err error
-		if f.item, err = s.document(&f.doc); err != nil {
+		if f.item, err = p.document(&f.doc); err != nil {
 			f.item = &item{id: string(f.id), done: true, refused: &cause{"document", "it cannot be written as JSON"}}
 			continue
 		}
-		sent++
-		callbacks = callbacks || f.doc.Kind == search.Callback
+		p.sent++
+		p.callbacks = p.callbacks || f.doc.Kind == search.Callback
 	}
-	err := s.wait()
-	if sent > 0 {
-		g.x.written.Add(1)
-	}
-	if callbacks {
-		g.x.callbacks.Add(1)
-	}
-	if err != nil {
-		return err
-	}
-	g.documents += sent
-	for _, f := range list {
-		switch {
-		case f.item != nil && f.item.refused != nil:
-			g.cache.drop(f.id)
-			if err := g.refuse(ctx, f); err != nil {
-				return err
-			}
-		case f.item != nil && f.item.conflict:
-			g.cache.drop(f.id)
-		default:
-			g.cache.put(f.id, f.known)
+	p.send()
+}
+
+// settle waits until the documents are written and deals with those that were not taken. It says whether there were any, so that they are not what make had said of them.
+func (g *generation) settle(ctx context.Context, p *part) (otherwise bool, err error) {
+	for {
+		err := p.wait()
+		if p.sent > 0 {
+			g.x.written.Add(1)
 		}
+		if p.callbacks {
+			g.x.callbacks.Add(1)
+		}
+		if err != nil {
+			return true, err
+		}
+		g.documents += p.sent
+		again := &part{}
+		for _, f := range p.list {
+			switch {
+			case f.item != nil && f.item.refused != nil:
+				otherwise = true
+				g.cache.drop(f.id)
+				if err := g.refuse(ctx, f); err != nil {
+					return true, err
+				}
+			case f.item != nil && f.item.conflict: // what is there is not older than what we knew
+				g.cache.drop(f.id)
+				again.list = append(again.list, f)
+			}
+		}
+		if len(again.list) == 0 {
+			return otherwise, nil
+		}
+		otherwise = true
+		if err := g.read(ctx, again.list); err != nil {
+			return true, err
+		}
+		p = again
+		g.make(ctx, p, true)
 	}
-	return nil
 }
 
 // refuse hands over the events of a document that cannot be written. The document stays as it was before them.

@@ -132,7 +132,7 @@ func (x *Index) Stale(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	for _, m := range found {
-		if m.Mappings.Meta.Analysis != x.analyzer.Fingerprint() {
+		if m.Mappings.Meta.Analysis != x.made() {
 			return true, nil
 		}
 	}

@@ -258,7 +258,7 @@ func (b *build) copy(ctx context.Context) ([]search.Position, error) {
 			if err != nil {
 				return fmt.Errorf("%w: %s: %w", search.ErrBroken, h.ID, err)
 			}
-			lines, err := appendDocument(make([]byte, 0, 2048), b.x.analyzer, b.fresh.extras, &doc)
+			lines, err := appendDocument(make([]byte, 0, 2048), b.x.analyzer, &b.fresh.room, b.fresh.extras, &doc)
 			if err != nil {
 				return err
 			}
