@@ -52,7 +52,7 @@ func besides(ctx context.Context, broker, server string, items, rounds int, out 
 	var ours []float64
 	theirs, ratio := map[string][]float64{}, map[string][]float64{}
 	for round := range rounds + 1 { // the first warms the server up
-		took, err := r.consume(ctx, fmt.Sprintf("bench-ours-%d-%d", os.Getpid(), round))
+		took, err := r.ours(ctx, fmt.Sprintf("bench-ours-%d-%d", os.Getpid(), round))
 		if err != nil {
 			return err
 		}

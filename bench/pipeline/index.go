@@ -212,30 +212,49 @@ func openIndex(server, index string) (*elastic.Index, error) {
 
 // consume reads the topic into a new index.
 func (r *indexRun) consume(ctx context.Context, index string) (took time.Duration, err error) {
-	x, err := openIndex(r.server, index)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, x.Remove(ctx), x.Close()) }()
-	if _, err := x.Position(ctx); err != nil { // makes the index
-		return 0, err
-	}
-	runtime.GC()
-	begun := time.Now()
-	reader, err := r.log.Open(index, stream.Position{Offset: -1})
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, reader.Close()) }()
-	if err := x.Follow(ctx, &upTo{reader, r.events}, indexBatch, nil); !errors.Is(err, errAll) {
-		return 0, err
-	}
-	found, err := x.Count(ctx, search.Query{})
-	took = time.Since(begun)
+	err = r.fresh(ctx, index, func(x *elastic.Index) error {
+		begun := time.Now()
+		if err := r.follow(ctx, x, index); err != nil {
+			return err
+		}
+		found, err := x.Count(ctx, search.Query{})
+		took = time.Since(begun)
+		return r.complete(found, err)
+	})
+	return took, err
+}
+
+// complete says what is wrong when not everything is found.
+func (r *indexRun) complete(found int, err error) error {
 	if err == nil && found != r.docs {
 		err = fmt.Errorf("%d documents are found, want %d", found, r.docs)
 	}
-	return took, err
+	return err
+}
+
+// fresh has an index made, used and removed.
+func (r *indexRun) fresh(ctx context.Context, index string, use func(*elastic.Index) error) error {
+	x, err := openIndex(r.server, index)
+	if err != nil {
+		return err
+	}
+	if _, err = x.Position(ctx); err == nil { // makes it
+		runtime.GC()
+		err = use(x)
+	}
+	return errors.Join(err, x.Remove(ctx), x.Close())
+}
+
+// follow reads all of the topic.
+func (r *indexRun) follow(ctx context.Context, x *elastic.Index, group string) error {
+	reader, err := r.log.Open(group, stream.Position{Offset: -1})
+	if err != nil {
+		return err
+	}
+	if err = x.Follow(ctx, &upTo{reader, r.events}, indexBatch, nil); errors.Is(err, errAll) {
+		err = nil
+	}
+	return errors.Join(err, reader.Close())
 }
 
 // upTo reads so many records and no more, so that nobody waits for what may come after them.
@@ -258,14 +277,15 @@ func (u *upTo) Fetch(ctx context.Context, limit int) ([]stream.Record, error) {
 
 // plain sends the same document writes from memory and waits until they can be found; made says that the bodies are made before.
 func (r *indexRun) plain(ctx context.Context, index string, senders int, made bool) (took time.Duration, err error) {
-	x, err := openIndex(r.server, index)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, x.Remove(ctx), x.Close()) }()
-	if _, err := x.Position(ctx); err != nil {
-		return 0, err
-	}
+	err = r.fresh(ctx, index, func(x *elastic.Index) error {
+		took, err = r.send(ctx, x, index, senders, made)
+		return err
+	})
+	return took, err
+}
+
+// send is plain on an index that is there.
+func (r *indexRun) send(ctx context.Context, x *elastic.Index, index string, senders int, made bool) (time.Duration, error) {
 	work := make(chan func() ([]byte, error), len(r.bodies))
 	for _, b := range r.bodies {
 		body := func() ([]byte, error) { return x.Bulk(b.changed) }

@@ -12,6 +12,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"yingda/search"
+	"yingda/search/elastic"
 )
 
 // peerFiles are the peers' configurations and the source of one. They read what changes from the environment.
@@ -52,26 +55,48 @@ const eventsMapping = `{"settings":{"index":{"number_of_shards":1,"number_of_rep
   "subject":{"type":"keyword"},"type":{"type":"keyword"},"time":{"type":"date"},"channel":{"type":"keyword"},"line":{"type":"keyword"},"operator":{"type":"keyword"},"outcome":{"type":"keyword"},
   "number":{"type":"keyword"},"name":{"type":"text","analyzer":"cjk"},"address":{"type":"text","analyzer":"cjk"},"text":{"type":"text","analyzer":"cjk"}}}}`
 
+// ours is beside for us.
+func (r *indexRun) ours(ctx context.Context, index string) (took time.Duration, err error) {
+	err = r.fresh(ctx, index, func(x *elastic.Index) error {
+		end := make(chan error, 1)
+		go func() { end <- r.follow(ctx, x, index) }()
+		at := r.server + "/" + index
+		took, err = sinceFirst(ctx, at, func(int) (bool, error) {
+			select {
+			case err := <-end:
+				return true, err
+			default:
+				return false, nil
+			}
+		})
+		if err == nil {
+			err = r.complete(x.Count(ctx, search.Query{}))
+		}
+		return err
+	})
+	return took, err
+}
+
 // beside gives how long it takes a peer from the first document that it has written until all can be found; how long it takes to begin does not count.
 func (r *indexRun) beside(ctx context.Context, p peer, j peerJob, index string) (took time.Duration, err error) {
-	at := r.server + "/" + index
 	if j.mapping == "" {
-		x, err := openIndex(r.server, index)
-		if err != nil {
-			return 0, err
-		}
-		_, err = x.Position(ctx) // makes the index
-		if err := errors.Join(err, x.Close()); err != nil {
-			return 0, err
-		}
-		at += ".g0"
-	} else if _, err := send(ctx, http.MethodPut, at, "application/json", []byte(j.mapping)); err != nil {
+		err = r.fresh(ctx, index, func(*elastic.Index) error {
+			took, err = r.run(ctx, p, j, index)
+			return err
+		})
+		return took, err
+	}
+	at := r.server + "/" + index
+	if _, err := send(ctx, http.MethodPut, at, "application/json", []byte(j.mapping)); err != nil {
 		return 0, err
 	}
-	defer func() {
-		_, gone := send(ctx, http.MethodDelete, at, "", nil)
-		err = errors.Join(err, gone)
-	}()
+	took, err = r.run(ctx, p, j, index)
+	_, gone := send(ctx, http.MethodDelete, at, "", nil)
+	return took, errors.Join(err, gone)
+}
+
+// run has a peer read a topic into an index that is there.
+func (r *indexRun) run(ctx context.Context, p peer, j peerJob, index string) (took time.Duration, err error) {
 	dir, err := os.MkdirTemp("", "yingda-peer")
 	if err != nil {
 		return 0, err
@@ -101,6 +126,22 @@ func (r *indexRun) beside(ctx context.Context, p peer, j peerJob, index string) 
 		return 0, err
 	}
 	defer func() { stop(); _ = cmd.Wait() }()
+	at := r.server + "/" + index
+	took, err = sinceFirst(ctx, at, func(n int) (bool, error) {
+		if running.Err() != nil {
+			what, _ := os.ReadFile(said.Name())
+			return false, fmt.Errorf("%s has written %d of %d documents in two minutes: %.2000s", p.name, n, j.messages, what)
+		}
+		return n >= j.messages, nil
+	})
+	if err == nil {
+		err = all(ctx, at, j.found)
+	}
+	return took, err
+}
+
+// sinceFirst asks an index again and again how much it has taken, and gives the time from the first of it until it was all and could be found.
+func sinceFirst(ctx context.Context, at string, all func(written int) (bool, error)) (time.Duration, error) {
 	var begun time.Time
 	already := 0
 	for {
@@ -111,20 +152,27 @@ func (r *indexRun) beside(ctx context.Context, p peer, j peerJob, index string) 
 		if n > 0 && begun.IsZero() {
 			begun, already = time.Now(), n
 		}
-		if n >= j.messages {
+		end, err := all(n)
+		if err != nil {
+			return 0, err
+		}
+		if end {
 			break
 		}
-		if running.Err() != nil {
-			what, _ := os.ReadFile(said.Name())
-			return 0, fmt.Errorf("%s has written %d of %d documents in two minutes: %.2000s", p.name, n, j.messages, what)
-		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond) // asking takes the server some time too
 	}
 	if _, err := post(ctx, at+"/_refresh", "application/json", nil); err != nil {
 		return 0, err
 	}
-	took = time.Since(begun)
-	return took * time.Duration(j.messages) / time.Duration(j.messages-already), all(ctx, at, j.found)
+	took := time.Since(begun)
+	n, err := written(ctx, at)
+	if err == nil && n <= already {
+		err = errors.New("everything was written at once: too little to measure")
+	}
+	if err != nil {
+		return 0, err
+	}
+	return took * time.Duration(n) / time.Duration(n-already), nil
 }
 
 // all says what is wrong when not everything can be found.
