@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"yingda/intake"
+	"yingda/internal/jsonform"
 )
 
 // seeds are the golden files and some bytes that have been or could be trouble.
@@ -119,7 +120,7 @@ func FuzzFillIsTheDecoder(f *testing.F) {
 	}
 	types := intake.Types()
 	f.Fuzz(func(t *testing.T, raw string, n int) {
-		if !utf8.ValidString(raw) || !json.Valid([]byte(raw)) || raw[space([]byte(raw), 0)] != '{' {
+		if !utf8.ValidString(raw) || !json.Valid([]byte(raw)) || raw[jsonform.Space([]byte(raw), 0)] != '{' {
 			return
 		}
 		list, err := members([]byte(raw))

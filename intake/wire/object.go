@@ -25,16 +25,16 @@ func members(raw []byte) ([]member, error) { return membersInto(nil, raw) }
 
 // membersInto appends them to list, which is empty and may have room for them.
 func membersInto(list []member, raw []byte) ([]member, error) {
-	i := space(raw, 0)
+	i := jsonform.Space(raw, 0)
 	if raw[i] != '{' {
 		return nil, form("%s where an object belongs", kindOf(raw[i]))
 	}
 	if list == nil {
 		list = make([]member, 0, 16)
 	}
-	for i = space(raw, i+1); raw[i] != '}'; {
+	for i = jsonform.Space(raw, i+1); raw[i] != '}'; {
 		if raw[i] == ',' {
-			i = space(raw, i+1)
+			i = jsonform.Space(raw, i+1)
 		}
 		end := skip(raw, i)
 		name, known := names[string(raw[i+1:end-1])] // none of them has an escape in it
@@ -44,10 +44,10 @@ func membersInto(list []member, raw []byte) ([]member, error) {
 				return nil, err
 			}
 		}
-		i = space(raw, space(raw, end)+1) // over the colon
+		i = jsonform.Space(raw, jsonform.Space(raw, end)+1) // over the colon
 		end = skip(raw, i)
 		list = append(list, member{name, raw[i:end]})
-		i = space(raw, end)
+		i = jsonform.Space(raw, end)
 	}
 	if len(list) <= 24 {
 		for n, m := range list {
@@ -72,22 +72,15 @@ func membersInto(list []member, raw []byte) ([]member, error) {
 // elements takes an array apart.
 func elements(raw []byte) [][]byte {
 	var list [][]byte
-	for i := space(raw, space(raw, 0)+1); raw[i] != ']'; {
+	for i := jsonform.Space(raw, jsonform.Space(raw, 0)+1); raw[i] != ']'; {
 		if raw[i] == ',' {
-			i = space(raw, i+1)
+			i = jsonform.Space(raw, i+1)
 		}
 		end := skip(raw, i)
 		list = append(list, raw[i:end])
-		i = space(raw, end)
+		i = jsonform.Space(raw, end)
 	}
 	return list
-}
-
-func space(b []byte, i int) int {
-	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
-		i++
-	}
-	return i
 }
 
 // skip gives the index after the value that begins at i.
@@ -188,7 +181,7 @@ func shapeOf(t reflect.Type) *shape {
 // split gives raw with only those members that s knows; the others go into extra. At the top (path "") a member named
 // "personal" goes nowhere: it is read by itself.
 func (s *shape) split(raw []byte, path string, extra map[string]json.RawMessage) ([]byte, error) {
-	at := space(raw, 0)
+	at := jsonform.Space(raw, 0)
 	switch {
 	case s == nil || s.list && raw[at] != '[' || !s.list && raw[at] != '{':
 		return raw, nil // if it is not what belongs here, the decoder of the struct says so
@@ -285,7 +278,7 @@ func (s *shape) join(raw []byte, extra map[string]json.RawMessage) ([]byte, erro
 }
 
 func put(raw []byte, path []string, value []byte) ([]byte, error) {
-	if raw[space(raw, 0)] == '[' && len(path) > 1 {
+	if raw[jsonform.Space(raw, 0)] == '[' && len(path) > 1 {
 		list := elements(raw)
 		i, err := strconv.Atoi(path[0])
 		if err != nil || i < 0 || i >= len(list) {

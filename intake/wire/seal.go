@@ -183,7 +183,7 @@ func (c *Codec) open(e *intake.Event, raw []byte) error {
 
 // readPersonal reads a personal part in clear. Its errors do not repeat it.
 func readPersonal(e *intake.Event, clear []byte) error {
-	if !jsonform.Valid(clear) || clear[space(clear, 0)] != '{' {
+	if !jsonform.Valid(clear) || clear[jsonform.Space(clear, 0)] != '{' {
 		return form("data.personal is no object")
 	}
 	var room [8]member

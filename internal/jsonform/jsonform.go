@@ -10,11 +10,12 @@ const maxDepth = 10000
 
 // Valid says whether b is one JSON value with nothing but white space around it.
 func Valid(b []byte) bool {
-	i := value(b, space(b, 0), 0)
-	return i >= 0 && space(b, i) == len(b)
+	i := value(b, Space(b, 0), 0)
+	return i >= 0 && Space(b, i) == len(b)
 }
 
-func space(b []byte, i int) int {
+// Space gives the index of what is not white space (RFC 8259 §2), from i on; len(b) when there is nothing.
+func Space(b []byte, i int) int {
 	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
 		i++
 	}
@@ -56,7 +57,7 @@ func object(b []byte, i, depth int) int {
 	if depth > maxDepth {
 		return -1
 	}
-	if i = space(b, i); i < len(b) && b[i] == '}' {
+	if i = Space(b, i); i < len(b) && b[i] == '}' {
 		return i + 1
 	}
 	for {
@@ -66,13 +67,13 @@ func object(b []byte, i, depth int) int {
 		if i = text(b, i+1); i < 0 {
 			return -1
 		}
-		if i = space(b, i); i >= len(b) || b[i] != ':' {
+		if i = Space(b, i); i >= len(b) || b[i] != ':' {
 			return -1
 		}
-		if i = value(b, space(b, i+1), depth); i < 0 {
+		if i = value(b, Space(b, i+1), depth); i < 0 {
 			return -1
 		}
-		i = space(b, i)
+		i = Space(b, i)
 		switch {
 		case i >= len(b):
 			return -1
@@ -81,7 +82,7 @@ func object(b []byte, i, depth int) int {
 		case b[i] != ',':
 			return -1
 		}
-		i = space(b, i+1)
+		i = Space(b, i+1)
 	}
 }
 
@@ -90,14 +91,14 @@ func list(b []byte, i, depth int) int {
 	if depth > maxDepth {
 		return -1
 	}
-	if i = space(b, i); i < len(b) && b[i] == ']' {
+	if i = Space(b, i); i < len(b) && b[i] == ']' {
 		return i + 1
 	}
 	for {
 		if i = value(b, i, depth); i < 0 {
 			return -1
 		}
-		i = space(b, i)
+		i = Space(b, i)
 		switch {
 		case i >= len(b):
 			return -1
@@ -106,7 +107,7 @@ func list(b []byte, i, depth int) int {
 		case b[i] != ',':
 			return -1
 		}
-		i = space(b, i+1)
+		i = Space(b, i+1)
 	}
 }
 

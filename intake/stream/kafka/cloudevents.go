@@ -144,30 +144,22 @@ func members(raw []byte) (list []part, ok bool) {
 	if !jsonform.Valid(raw) {
 		return nil, false
 	}
-	i := blank(raw, 0)
+	i := jsonform.Space(raw, 0)
 	if raw[i] != '{' {
 		return nil, false
 	}
 	list = make([]part, 0, 12)
-	for i = blank(raw, i+1); raw[i] != '}'; {
+	for i = jsonform.Space(raw, i+1); raw[i] != '}'; {
 		end := skip(raw, i)
 		name, _ := text(raw[i:end])
-		i = blank(raw, blank(raw, end)+1) // over the colon
+		i = jsonform.Space(raw, jsonform.Space(raw, end)+1) // over the colon
 		end = skip(raw, i)
 		list = append(list, part{string(name), raw[i:end:end]})
-		if i = blank(raw, end); raw[i] == ',' {
-			i = blank(raw, i+1)
+		if i = jsonform.Space(raw, end); raw[i] == ',' {
+			i = jsonform.Space(raw, i+1)
 		}
 	}
 	return list, true
-}
-
-// blank is where what is not white space begins, from i on.
-func blank(raw []byte, i int) int {
-	for i < len(raw) && (raw[i] == ' ' || raw[i] == '\t' || raw[i] == '\n' || raw[i] == '\r') {
-		i++
-	}
-	return i
 }
 
 // skip is where the value that begins at i ends. raw is valid JSON.
