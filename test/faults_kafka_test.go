@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"yingda/internal/users"
 )
 
 // TestFaultKafka: Kafka is away for 60 s under 10 calls and 50 messages a second. Calls and chats go on, the wall says up to when it is and why, and afterwards nothing
@@ -27,8 +25,7 @@ func TestFaultKafka(t *testing.T) {
 	s.start()
 	base := func() string { return "http://" + s.http }
 	_, taken := o.phone("phone", s, time.Minute)
-	password, _, _ := o.person("super", users.Supervisor)
-	super := signedIn(t, base(), "super", password)
+	super := o.supervisor(base())
 
 	tight := small.node("n1", "127.0.0.4")
 	if err := syscall.Mount("tmpfs", tight.data, "tmpfs", 0, "size=48m"); err != nil {
@@ -37,8 +34,7 @@ func TestFaultKafka(t *testing.T) {
 	t.Cleanup(func() { _ = syscall.Unmount(tight.data, syscall.MNT_DETACH) })
 	tight.env = append(tight.env, "YINGDA_STREAM_BUDGET=16000000")
 	tight.start()
-	password, _, _ = small.person("super", users.Supervisor)
-	warden := signedIn(t, "http://"+tight.http, "super", password)
+	warden := small.supervisor("http://" + tight.http)
 
 	phones, others, crowd := s.callers(10, time.Second), tight.callers(3, time.Second), o.chatters(base, 26, 3)
 	waitFor(t, "people to phone and write", 40*time.Second, func() bool { return crowd.all() > 150 && len(heard(phones)) > 30 && len(heard(others)) > 10 })

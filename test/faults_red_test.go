@@ -10,8 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"yingda/internal/users"
 )
 
 // TestFaultRed: the disk under Elasticsearch loses the index's shard, so that it stays red for good. Calls go on, the wall and doctor say what is lost, and the program builds
@@ -23,8 +21,7 @@ func TestFaultRed(t *testing.T) {
 	s.start()
 	base := "http://" + s.http
 	o.phone("phone", s, time.Minute)
-	password, _, _ := o.person("super", users.Supervisor)
-	super := signedIn(t, base, "super", password)
+	super := o.supervisor(base)
 	phones := s.callers(10, time.Second)
 	waitFor(t, "people to phone", 30*time.Second, func() bool { return len(heard(phones)) > 50 })
 	wall := func(lost bool) func() bool {

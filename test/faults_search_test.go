@@ -3,7 +3,6 @@
 package test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -14,8 +13,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"yingda/internal/users"
 )
 
 // TestFaultSearch: Elasticsearch is killed under 10 calls a second, comes back with the index red for as long as its shard is looked for, and then says 429 to every
@@ -29,8 +26,7 @@ func TestFaultSearch(t *testing.T) {
 	s.start()
 	base := "http://" + s.http
 	o.phone("phone", s, time.Minute)
-	password, _, _ := o.person("super", users.Supervisor)
-	super := signedIn(t, base, "super", password)
+	super := o.supervisor(base)
 	phones := s.callers(10, time.Second)
 	waitFor(t, "people to phone", 30*time.Second, func() bool { return len(heard(phones)) > 50 })
 
@@ -73,15 +69,7 @@ func TestFaultSearch(t *testing.T) {
 	if err := up.Start(); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, "the index to be red", 90*time.Second, func() bool {
-		res, err := http.Get(elastic + "/_cluster/health/" + o.name)
-		if err != nil {
-			return false
-		}
-		defer res.Body.Close()
-		var health struct{ Status string }
-		return json.NewDecoder(res.Body).Decode(&health) == nil && health.Status == "red"
-	})
+	waitFor(t, "the index to be red", 90*time.Second, func() bool { return o.health() == "red" })
 	red := time.Now()
 	allocate(`null`)
 	if err := up.Wait(); err != nil {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"yingda/intake"
-	"yingda/internal/users"
 )
 
 // TestFaultTables: PostgreSQL is restarted under 10 calls a second, and then gone for 20 s. Calls and chats go on, a phone registers again, and afterwards the books have
@@ -24,8 +23,7 @@ func TestFaultTables(t *testing.T) {
 	s.start()
 	base := func() string { return "http://" + s.http }
 	phone, taken := o.phone("phone", s, time.Minute)
-	password, _, _ := o.person("super", users.Supervisor)
-	super := signedIn(t, base(), "super", password)
+	super := o.supervisor(base())
 	phones, crowd := s.callers(10, 300*time.Millisecond), o.chatters(base, 10, 1)
 	waitFor(t, "people to phone and write", 40*time.Second, func() bool { return crowd.all() > 50 && len(heard(phones)) > 30 })
 	began := time.Now()

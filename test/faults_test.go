@@ -35,6 +35,13 @@ import (
 // counts: what people were told is written down = contacts in Kafka = documents in Elasticsearch = contacts in the books.
 
 // person makes an account in the office's tables, with a password that need not be changed, and credentials for a phone.
+// supervisor signs one in who was not there before.
+func (o *office) supervisor(base string) *http.Client {
+	o.t.Helper()
+	password, _, _ := o.person("super", users.Supervisor)
+	return signedIn(o.t, base, "super", password)
+}
+
 func (o *office) person(login string, role users.Role) (password, sipUser, secret string) {
 	o.t.Helper()
 	const chosen = "a-long-test-password"
