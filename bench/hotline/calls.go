@@ -142,17 +142,15 @@ func (o *office) load(ctx context.Context, j job) (measured, error) {
 				fault = err
 				return
 			}
-			m.ring = append(m.ring, ms(ring))
+			m.ring = append(m.ring, rig.Milliseconds(ring))
 			if found > 0 {
-				m.search = append(m.search, ms(found))
+				m.search = append(m.search, rig.Milliseconds(found))
 			}
 		})
 	}
 	wg.Wait()
 	return m, fault
 }
-
-func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // searchable waits until the search page has the contact among those that were answered.
 func (o *office) searchable(ctx context.Context, callID, number string, bye time.Time) (time.Duration, error) {
@@ -261,7 +259,7 @@ func (o *office) wall(ctx context.Context, probes int) ([]float64, error) {
 				if m := openNow.FindStringSubmatch(p); m == nil || m[1] != "0" { // a part from before the BYE counts one that is open
 					continue
 				}
-				list = append(list, ms(time.Since(bye)))
+				list = append(list, rig.Milliseconds(time.Since(bye)))
 				drained = true
 			case <-time.After(5 * time.Second):
 				return nil, errors.New("the wall did not change within 5 s of the BYE")

@@ -214,12 +214,13 @@ func openIndex(server, index string) (*elastic.Index, error) {
 func (r *indexRun) consume(ctx context.Context, index string) (took time.Duration, err error) {
 	err = r.fresh(ctx, index, func(x *elastic.Index) error {
 		begun := time.Now()
-		if err := r.follow(ctx, x, index); err != nil {
+		done, err := r.follow(ctx, x, index)
+		if err != nil {
 			return err
 		}
 		found, err := x.Count(ctx, search.Query{})
 		took = time.Since(begun)
-		return r.complete(found, err)
+		return errors.Join(r.complete(found, err), done())
 	})
 	return took, err
 }
@@ -245,16 +246,16 @@ func (r *indexRun) fresh(ctx context.Context, index string, use func(*elastic.In
 	return errors.Join(err, x.Remove(ctx), x.Close())
 }
 
-// follow reads all of the topic.
-func (r *indexRun) follow(ctx context.Context, x *elastic.Index, group string) error {
+// follow reads all of the topic, and gives what closes the reader.
+func (r *indexRun) follow(ctx context.Context, x *elastic.Index, group string) (done func() error, err error) {
 	reader, err := r.log.Open(group, stream.Position{Offset: -1})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err = x.Follow(ctx, &upTo{reader, r.events}, indexBatch, nil); errors.Is(err, errAll) {
-		err = nil
+	if err = x.Follow(ctx, &upTo{reader, r.events}, indexBatch, nil); !errors.Is(err, errAll) {
+		return nil, errors.Join(err, reader.Close())
 	}
-	return errors.Join(err, reader.Close())
+	return reader.Close, nil
 }
 
 // upTo reads so many records and no more, so that nobody waits for what may come after them.

@@ -58,21 +58,28 @@ const eventsMapping = `{"settings":{"index":{"number_of_shards":1,"number_of_rep
 // ours is beside for us.
 func (r *indexRun) ours(ctx context.Context, index string) (took time.Duration, err error) {
 	err = r.fresh(ctx, index, func(x *elastic.Index) error {
-		end := make(chan error, 1)
-		go func() { end <- r.follow(ctx, x, index) }()
-		at := r.server + "/" + index
-		took, err = sinceFirst(ctx, at, func(int) (bool, error) {
+		type end struct {
+			done func() error
+			err  error
+		}
+		ended := make(chan end, 1)
+		go func() {
+			done, err := r.follow(ctx, x, index)
+			ended <- end{done, err}
+		}()
+		var e end
+		took, err = sinceFirst(ctx, r.server+"/"+index, func(int) (bool, error) {
 			select {
-			case err := <-end:
-				return true, err
+			case e = <-ended:
+				return true, e.err
 			default:
 				return false, nil
 			}
 		})
-		if err == nil {
-			err = r.complete(x.Count(ctx, search.Query{}))
+		if err != nil {
+			return err
 		}
-		return err
+		return errors.Join(r.complete(x.Count(ctx, search.Query{})), e.done())
 	})
 	return took, err
 }

@@ -47,7 +47,7 @@ func stages(ctx context.Context, broker, topic string, calls map[string]hangup, 
 					refused[d.Reason]++
 				}
 				if c, ok := calls[key(names[subject])]; ok { // offered and ended are in one partition, in order
-					decided, carried, found = append(decided, ms(happened.Sub(c.at))), append(carried, ms(kept.Sub(happened))), append(found, ms(c.visible.Sub(kept)))
+					decided, carried, found = append(decided, rig.Milliseconds(happened.Sub(c.at))), append(carried, rig.Milliseconds(kept.Sub(happened))), append(found, rig.Milliseconds(c.visible.Sub(kept)))
 				}
 			}
 			return nil
@@ -70,8 +70,6 @@ func stages(ctx context.Context, broker, topic string, calls map[string]hangup, 
 	}
 	return nil
 }
-
-func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 const topicPartitions = 12 // the program's default
 

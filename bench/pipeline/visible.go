@@ -35,20 +35,23 @@ const (
 // watch is what is known of the calls that have ended.
 type watch struct {
 	mu      sync.Mutex
-	waiting map[string]time.Time // Call-ID as the index has it → when the caller hung up
-	counts  map[string]bool      // those whose time counts
-	calls   map[string]hangup    // of them, those that were found
-	late    time.Duration        // how long after its time a call began, at most
-	ends    map[string]int       // of all that were found, by outcome
-	found   int
+	waiting map[string]waiting // by Call-ID as the index has it
+	calls   map[string]hangup  // those that were found and count
+	late    time.Duration      // how long after its time a call began, at most
+	ends    map[string]int     // of all that were found, by outcome
 	failed  []error
+}
+
+// waiting is a call that has ended and was not found yet.
+type waiting struct {
+	at     time.Time // when the caller hung up
+	counts bool
 }
 
 func (w *watch) ended(call string, at time.Time, counts bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.waiting[key(call)] = at
-	w.counts[key(call)] = counts
+	w.waiting[key(call)] = waiting{at, counts}
 }
 
 // key is a Call-ID as the index has it.
@@ -139,7 +142,7 @@ func visible(ctx context.Context, v servers, rate float64, last time.Duration, s
 
 func measureVisible(ctx context.Context, s *rig.Server, index string, rate float64, last time.Duration, out io.Writer) (*watch, error) {
 	const warm = 10 * time.Second
-	w := &watch{waiting: map[string]time.Time{}, counts: map[string]bool{}, calls: map[string]hangup{}, ends: map[string]int{}}
+	w := &watch{waiting: map[string]waiting{}, calls: map[string]hangup{}, ends: map[string]int{}}
 	calls := int(rate * (warm + last).Seconds())
 	looking, over := context.WithCancel(ctx)
 	defer over()
@@ -167,13 +170,17 @@ func measureVisible(ctx context.Context, s *rig.Server, index string, rate float
 	looker.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	found := 0
+	for _, n := range w.ends {
+		found += n
+	}
 	var took []float64
 	for _, c := range w.calls {
-		took = append(took, ms(c.visible.Sub(c.at)))
+		took = append(took, rig.Milliseconds(c.visible.Sub(c.at)))
 	}
 	_, _ = fmt.Fprintf(out, "BYE → visible in Elasticsearch: %d calls at %.0f a second, %d found, %d not within %s, %d failed; of %d after the first %s: p50 %.0f ms, p95 %.0f ms, p99 %.0f ms, longest %.0f ms (asked every %s)\n",
-		calls, rate, w.found, len(w.waiting), patience, len(w.failed), len(took), warm, rig.At(took, 0.5), rig.At(took, 0.95), rig.At(took, 0.99), rig.At(took, 1), probe)
-	_, _ = fmt.Fprintf(out, "  outcomes %v; no call began more than %.0f ms late\n", w.ends, ms(w.late))
+		calls, rate, found, len(w.waiting), patience, len(w.failed), len(took), warm, rig.At(took, 0.5), rig.At(took, 0.95), rig.At(took, 0.99), rig.At(took, 1), probe)
+	_, _ = fmt.Fprintf(out, "  outcomes %v; no call began more than %.0f ms late\n", w.ends, rig.Milliseconds(w.late))
 	for _, who := range []string{"yingda", "Kafka", "Elasticsearch", "PostgreSQL", "phones", others} {
 		_, _ = fmt.Fprintf(out, "  %-14s %.0f %% of a core\n", who, 100*(after[who]-before[who])/wall.Seconds())
 	}
@@ -227,17 +234,15 @@ func (w *watch) look(ctx context.Context, index string) {
 			}
 			w.mu.Lock()
 			for id, outcome := range found {
-				at, ok := w.waiting[id]
+				call, ok := w.waiting[id]
 				if !ok {
 					continue
 				}
-				if w.counts[id] {
-					w.calls[id] = hangup{at, now}
+				if call.counts {
+					w.calls[id] = hangup{call.at, now}
 				}
-				w.found++
 				w.ends[outcome]++
 				delete(w.waiting, id)
-				delete(w.counts, id)
 			}
 			w.mu.Unlock()
 		}

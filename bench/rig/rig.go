@@ -1,8 +1,8 @@
 // Package rig is what the measurements of the whole program share: the program as a process of its own, operators with phones, quantiles.
 //
 //	bin, err := rig.Build(ctx, dir)
-//	s := &rig.Server{Bin: bin, Config: c}
-//	s.Seats, err = rig.Prepare(ctx, c, 30, 60)
+//	s := &rig.Server{Bin: bin, Data: data, HTTP: rig.FreeTCP(), SIP: rig.FreeUDP()}
+//	seats, token, err := rig.Prepare(ctx, config, 30, 60)
 //	took, err := s.Start(ctx); … ; err = s.Stop()
 //
 // It binds to loopback only. What it does not do: it measures nothing itself.
@@ -153,6 +153,9 @@ func At(list []float64, q float64) float64 {
 	list = slices.Sorted(slices.Values(list))
 	return list[min(int(q*float64(len(list))), len(list)-1)]
 }
+
+// Milliseconds of a duration, for At.
+func Milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 // CallerOf is the number in a From header.
 func CallerOf(from string) string {
