@@ -157,9 +157,9 @@ func TestReplayIsSilent(t *testing.T) {
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			a := newArchive(t, 40+seed, 8, 36)
+			a := newArchive(t, 40+seed, 4, 36)
 			before, told := a.tables(), len(a.kept.events)
-			if told < 60 {
+			if told < 30 {
 				t.Fatalf("only %d events of callbacks: this history shows too little", told)
 			}
 			for _, empty := range []bool{false, true} {
@@ -176,7 +176,7 @@ func TestReplayIsSilent(t *testing.T) {
 // What is lost of the books comes back when the stream is read again.
 func TestReplayBringsBackWhatIsMissing(t *testing.T) {
 	t.Parallel()
-	a := newArchive(t, 50, 7, 36)
+	a := newArchive(t, 50, 4, 36)
 	before, told := a.tables(), len(a.kept.events)
 	rng := rand.New(rand.NewPCG(5, 5))
 	lose := func(table, key string, other string) {
