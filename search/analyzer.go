@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"yingda/internal/pii"
@@ -540,7 +541,7 @@ func grams(chars []char, lo, hi int) []string {
 	return list
 }
 
-// idToken is an id as it is compared: small letters, no spaces, not longer than a token may be.
+// idToken is an id as it is compared: small letters, no spaces (controls among them, some of which are spaces to Lucene), not longer than a token may be.
 func idToken(s string) string {
-	return clip(strings.ToLower(strings.Join(strings.Fields(s), "")))
+	return clip(strings.ToLower(strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), "")))
 }

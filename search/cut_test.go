@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"yingda/internal/pii"
 	"yingda/search"
@@ -37,6 +38,27 @@ func TestDocumentsAreCutAsThoseThatIndexesHold(t *testing.T) {
 		if sum := fmt.Sprintf("%016x", h.Sum64()); sum != want {
 			t.Errorf("region %q: the sum of all tokens is %s, want %s", region, sum, want)
 		}
+	}
+}
+
+// Fields stand in Elasticsearch as words between spaces, and what is a space there is not quite what it is here.
+func TestNoTokenHoldsASpace(t *testing.T) {
+	a, err := search.NewAnalyzer(search.AnalyzerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	odd := "A\x1fb \u00a0c\u2028d\u3000e\x00"
+	d := search.Document{ID: "contact/c1", SIPCallID: odd, Words: []pii.Text{pii.NewText(odd)}, Name: pii.NewName(odd), Address: pii.NewAddress(odd), Category: odd}
+	f := a.Fields(&d)
+	for name, list := range f {
+		for _, token := range list {
+			if strings.ContainsFunc(token, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+				t.Errorf("%s holds %q", name, token)
+			}
+		}
+	}
+	if !slices.Contains(f[search.FieldID], "abcde") {
+		t.Errorf("ids %q", f[search.FieldID])
 	}
 }
 
