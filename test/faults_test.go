@@ -34,7 +34,6 @@ import (
 // What the fault tests share. Each has an office of its own on the real servers, people who phone and write, operators who answer, and at the end
 // counts: what people were told is written down = contacts in Kafka = documents in Elasticsearch = contacts in the books.
 
-// person makes an account in the office's tables, with a password that need not be changed, and credentials for a phone.
 // supervisor signs one in who was not there before.
 func (o *office) supervisor(base string) *http.Client {
 	o.t.Helper()
@@ -42,6 +41,7 @@ func (o *office) supervisor(base string) *http.Client {
 	return signedIn(o.t, base, "super", password)
 }
 
+// person makes an account in the office's tables, with a password that need not be changed, and credentials for a phone.
 func (o *office) person(login string, role users.Role) (password, sipUser, secret string) {
 	o.t.Helper()
 	const chosen = "a-long-test-password"
