@@ -19,6 +19,7 @@ import (
 	"yingda/routing/casebook"
 	"yingda/search"
 	"yingda/search/bleve"
+	"yingda/search/elastic"
 )
 
 // AuditReport says whether stream, books, index and case book agree.
@@ -214,7 +215,7 @@ type writing struct {
 	epoch   uint32
 }
 
-// auditSearch holds the index against the stream: every contact has its document, and no document is of nobody.
+// auditSearch holds the index against the stream: every contact has its document unless it may have left the index, and no document is of nobody.
 func (s *Store) auditSearch(ctx context.Context, r *AuditReport, book *answerrate.Book, upTo reached) error {
 	x := s.index
 	if x == nil {
@@ -246,6 +247,11 @@ func (s *Store) auditSearch(ctx context.Context, r *AuditReport, book *answerrat
 		r.SearchBehind = behind
 		return nil
 	}
+	left, err := s.mayHaveLeft(ctx, x)
+	if err != nil {
+		return err
+	}
+	gone := 0
 	ahead := upTo.behind(read) > 0 // what a document has and the books have not may have come late, without a higher sequence
 	for _, c := range book.Contacts() {
 		doc, ok, err := x.Get(ctx, c.ID.Subject())
@@ -253,6 +259,8 @@ func (s *Store) auditSearch(ctx context.Context, r *AuditReport, book *answerrat
 			return err
 		}
 		switch {
+		case !ok && left(c):
+			gone++
 		case !ok:
 			r.find("search", string(c.ID), "has no document")
 		case !doc.Erased && doc.Outcome != c.Outcome && doc.Sequence <= c.Newest && !(ahead && doc.Trail.Late > 0):
@@ -263,10 +271,29 @@ func (s *Store) auditSearch(ctx context.Context, r *AuditReport, book *answerrat
 	if err != nil {
 		return err
 	}
-	if have := len(book.Contacts()); maps.Equal(read, upTo) && n != have {
-		r.find("search", "count", "%d documents of contacts, %d contacts in the stream", n, have)
+	if have := len(book.Contacts()) - gone; maps.Equal(read, upTo) && n != have {
+		r.find("search", "count", "%d documents of contacts, %d contacts in the stream that should have one", n, have)
 	}
 	return nil
+}
+
+// mayHaveLeft says of which contacts the index in Elasticsearch need not have a document any more: those that ended longer ago than search.keep, and those of a month that was destroyed.
+// The embedded index keeps everything.
+func (s *Store) mayHaveLeft(ctx context.Context, x search.Index) (func(*answerrate.Contact) bool, error) {
+	if _, ok := x.(*elastic.Index); !ok {
+		return func(*answerrate.Contact) bool { return false }, nil
+	}
+	names, err := s.DB.Destroyed(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keep, now := s.Config.Search.Keep, s.now()
+	return func(c *answerrate.Contact) bool {
+		if c.Ended.IsZero() {
+			return false
+		}
+		return keep > 0 && c.Ended.Before(now.Add(-keep)) || slices.Contains(names, monthSecret+c.Arrived.UTC().Format("2006-01"))
+	}, nil
 }
 
 // auditNamed holds the contacts that cases name against the stream: a case may not name one that nobody has offered. What the books have not

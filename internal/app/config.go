@@ -45,6 +45,7 @@ func (c Config) Member() bool { return c.Cluster.Pages != "" }
 type SearchConfig struct {
 	Elastic elastic.Config `koanf:"elastic" doc:"Elasticsearch 8, for several machines; without addresses the index is a folder beside the log"`
 	Mend    time.Duration  `koanf:"mend" doc:"how long the index in Elasticsearch may lack a shard (red) before it is built again from the stream; 0: never by itself"`
+	Keep    time.Duration  `koanf:"keep" doc:"how long what has ended can still be found in Elasticsearch after its last change; 0: for ever. Stream and books keep it"`
 }
 
 // OfficeConfig names the office.

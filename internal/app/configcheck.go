@@ -59,6 +59,7 @@ func (c Config) check() []Problem {
 		p.want(err == nil, "search.elastic", "%v", err)
 	}
 	p.want(c.Search.Mend == 0 || c.Search.Mend >= 10*time.Second, "search.mend", "%v: 0, or at least 10 s", c.Search.Mend)
+	p.want(c.Search.Keep == 0 || c.Search.Keep >= 24*time.Hour, "search.keep", "%v: 0 (for ever), or at least a day (24h)", c.Search.Keep)
 	if c.Media.Address != "" {
 		_, err := netip.ParseAddr(c.Media.Address)
 		p.want(err == nil, "media.address", "%q is no IP address", c.Media.Address)

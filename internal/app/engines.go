@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"yingda/intake"
 	"yingda/intake/stream"
 	"yingda/intake/stream/kafka"
 	"yingda/internal/store"
@@ -45,10 +46,23 @@ func (s *Store) shared() bool { return store.IsPostgres(s.Config.Tables.Address)
 
 // openElastic opens the index in Elasticsearch.
 func (a *App) openElastic() error {
-	x, err := elastic.Open(a.Config.Search.Elastic, elastic.Options{Logger: a.log, DeadLetter: a.aside})
+	x, err := elastic.Open(a.Config.Search.Elastic, elastic.Options{Logger: a.log, DeadLetter: a.aside, Earlier: a.toldOf})
 	if err != nil {
 		return fmt.Errorf("search: %w", err)
 	}
 	a.index = x
 	return nil
+}
+
+// toldOf is what the books have of a subject, for the index.
+func (a *App) toldOf(ctx context.Context, id intake.Subject) ([]intake.Event, error) {
+	moments, err := a.books.Timeline(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	raw := make([][]byte, len(moments))
+	for i, m := range moments {
+		raw[i] = m.Raw
+	}
+	return a.decode(raw), nil
 }

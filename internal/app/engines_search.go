@@ -52,7 +52,7 @@ func (r asideReader) Fetch(ctx context.Context, limit int) ([]stream.Record, err
 }
 
 // keepIndex keeps the index in Elasticsearch as it must be, until ctx ends: it raises an alarm while search is behind, builds the index again when it was cut in another
-// way than this program cuts or has lost a shard, and takes out what was destroyed. It runs on the machine that has the jobs. With the embedded index it returns at once.
+// way than this program cuts or has lost a shard, and takes out what was destroyed or is kept no longer. It runs on the machine that has the jobs. With the embedded index it returns at once.
 //
 // The goroutines: "search lag" looks how far search is behind, "search mend" whether a shard is lost, "search care" does the rest; all end with ctx.
 func (a *App) keepIndex(ctx context.Context) {
@@ -151,7 +151,7 @@ func (a *App) indexLate() time.Time {
 	return time.Time{}
 }
 
-// careForIndex builds the index again when it must be, and takes out what was destroyed.
+// careForIndex builds the index again when it must be, and takes out what was destroyed or is kept no longer.
 func (a *App) careForIndex(ctx context.Context, x *elastic.Index) error {
 	stale, err := x.Stale(ctx)
 	if err != nil {
@@ -163,7 +163,28 @@ func (a *App) careForIndex(ctx context.Context, x *elastic.Index) error {
 			return fmt.Errorf("build it again: %w", err)
 		}
 	}
-	return a.forgetMonths(ctx, x)
+	if err := a.forgetMonths(ctx, x); err != nil {
+		return err
+	}
+	return a.retainInIndex(ctx, x)
+}
+
+// retainInIndex takes out of the index what ended longer ago than search.keep says. What is still open stays, and so does everything in stream and books: an index built again
+// from the stream has it until the next look.
+func (a *App) retainInIndex(ctx context.Context, x *elastic.Index) error {
+	keep := a.Config.Search.Keep
+	if keep == 0 {
+		return nil
+	}
+	before := a.now().Add(-keep)
+	gone, err := x.Retain(ctx, before)
+	if err != nil {
+		return fmt.Errorf("take out what is older than search.keep: %w", err)
+	}
+	if gone > 0 {
+		a.log.Info("what ended long ago was taken out of the search index", "last_changed_before", before, "documents", gone)
+	}
+	return nil
 }
 
 // rebuildElastic makes the index anew from the stream, or from its own documents when the stream has dropped its oldest events.

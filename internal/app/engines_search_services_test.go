@@ -14,6 +14,8 @@ import (
 	"github.com/google/uuid"
 
 	"yingda/intake"
+	"yingda/intake/answerrate"
+	"yingda/intake/stream"
 	"yingda/internal/pii"
 	"yingda/search"
 	"yingda/search/elastic"
@@ -66,26 +68,32 @@ func said(when, words string, d intake.Data) intake.Event {
 	return intake.Event{Time: at, Data: d, Personal: intake.Personal{Text: pii.NewText(words)}}
 }
 
-// follow runs the search consumer until the index has what the log has.
+// follow runs the consumers of books and search until they have what the log has.
 func (a *App) follow(t *testing.T) {
+	t.Helper()
+	a.runs(t, a.booksConsumer(), func(ctx context.Context) ([]stream.Position, error) { return a.DB.Positions(ctx, booksGroup) })
+	a.runs(t, a.searchConsumer(), func(ctx context.Context) ([]stream.Position, error) { return indexPositions(ctx, a.index) })
+}
+
+func (a *App) runs(t *testing.T, c *consumer, position func(context.Context) ([]stream.Position, error)) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		a.searchConsumer().run(ctx)
+		c.run(ctx)
 	}()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		ends, err := a.stream().Ends(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
-		at, err := a.index.Position(ctx)
+		at, err := position(ctx)
 		if err == nil && len(at) == 1 && at[0].Offset >= ends[0].Offset {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("the index is at %v of %v: %v", at, ends, err)
+			t.Fatalf("%s is at %v of %v: %v", c.name, at, ends, err)
 		}
 	}
 	stop()
@@ -151,6 +159,69 @@ func TestWhatWasSaidInADestroyedMonthLeavesTheIndex(t *testing.T) {
 	if after := generationsOf(t, a); after != before {
 		t.Errorf("the index was built again: %s, then %s", before, after)
 	}
+	a.searchAgrees(t)
+}
+
+// searchAgrees wants the audit to find nothing to say about the index.
+func (a *App) searchAgrees(t *testing.T) {
+	t.Helper()
+	ctx := t.Context()
+	book := answerrate.NewBook()
+	if err := readAll(ctx, a.stream(), "agrees", func(rec stream.Record) error { book.Apply(rec.Event); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	ends, err := a.stream().Ends(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r AuditReport
+	if err := a.auditSearch(ctx, &r, book, reachedBy(inStream(a.stream(), ends))); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Findings) > 0 || r.SearchBehind != 0 {
+		t.Errorf("the audit is %d behind and says %+v", r.SearchBehind, r.Findings)
+	}
+}
+
+func TestWhatEndedLongAgoLeavesTheIndexAndNotTheStream(t *testing.T) {
+	a, x := indexed(t)
+	ctx := t.Context()
+	offered, end := &intake.OfferedV1{Channel: intake.Chat, Line: "main", Switchboard: "main", Origin: "page"}, &intake.EndedV1{Outcome: intake.Replied, By: "resident"}
+	at := func(before time.Duration) string { return time.Now().Add(-before).UTC().Format(time.RFC3339) }
+	const day = 24 * time.Hour
+	var events []intake.Event
+	for i, ended := range []time.Duration{400 * day, 31 * day, 29 * day} {
+		events = append(events, told(intake.Subject(fmt.Sprintf("contact/01935000-0000-7000-8000-00000000010%d", i)), 1, said(at(ended+time.Minute), "水管漏了", offered), said(at(ended), "", end))...)
+	}
+	events = append(events, told("contact/01935000-0000-7000-8000-000000000109", 1, said(at(400*day), "水管还开着", offered))...)
+	events = append(events, told("case/01935000-0000-7000-8000-000000000110", 1, said(at(400*day), "水管没修", &intake.CaseOpenedV1{Source: "operator", By: "op-1", Grid: "g1"}))...)
+	if err := a.Log.Append(ctx, events...); err != nil {
+		t.Fatal(err)
+	}
+	a.follow(t)
+	want := func(when string, n int) {
+		t.Helper()
+		if err := a.careForIndex(ctx, x); err != nil {
+			t.Fatal(err)
+		}
+		if have, err := x.Count(ctx, search.Query{Text: "水管"}); err != nil || have != n {
+			t.Errorf("%s: %d documents (%v), want %d", when, have, err, n)
+		}
+		a.searchAgrees(t)
+	}
+	want("kept for ever", 5)
+	a.Config.Search.Keep = 30 * day
+	want("kept for 30 days", 3) // of a month ago, what is open, and the case
+	// What changes again is back, whole. An index built anew has everything until the next look.
+	if err := a.Log.Append(ctx, told("contact/01935000-0000-7000-8000-000000000100", 2, said(at(0), "", &intake.RecordedV1{ID: "r1"}))...); err != nil {
+		t.Fatal(err)
+	}
+	a.follow(t)
+	want("after a late recording", 4)
+	if err := a.rebuildElastic(ctx, x); err != nil {
+		t.Fatal(err)
+	}
+	want("built anew", 4)
 }
 
 // generationsOf names what stands behind the alias.

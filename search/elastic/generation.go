@@ -1,7 +1,9 @@
 package elastic
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -229,7 +231,29 @@ func (g *generation) read(ctx context.Context, ask []*folding) error {
 	for _, f := range ask {
 		f.known = known{doc: found[f.id]}
 	}
+	if err == nil && g.x.earlier != nil {
+		for _, f := range ask {
+			if f.doc.ID == "" && !begins(&f.records[0].Event) {
+				err = errors.Join(err, g.bringBack(ctx, f))
+			}
+		}
+	}
 	return err
+}
+
+// bringBack makes a document that is not in the index what it was before the records.
+func (g *generation) bringBack(ctx context.Context, f *folding) error {
+	events, err := g.x.earlier(ctx, f.id)
+	if err != nil {
+		return fmt.Errorf("search index: what was said of %s before: %w", f.id, err)
+	}
+	slices.SortFunc(events, func(a, b intake.Event) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	for _, e := range events {
+		if !slices.ContainsFunc(f.records, func(r *stream.Record) bool { return r.Event.Sequence == e.Sequence }) { // they are yet to change it
+			search.Apply(&f.doc, e)
+		}
+	}
+	return nil
 }
 
 // make folds the records in and makes the requests of the documents that change; they are sent as they are made, or by release.
