@@ -58,22 +58,35 @@ type DB struct {
 // Open opens the tables and brings their schema up to date. The address is the path of an SQLite file, made when there is none, or that of a
 // PostgreSQL database that exists: postgres://user:password@host:5432/yingda (libpq's parameters work, such as sslmode and search_path).
 func Open(ctx context.Context, address string) (*DB, error) {
-	d, shown := &DB{turn: make(chan struct{}, 1)}, address
-	var err error
+	d, err := connect(address)
+	shown := address
 	if IsPostgres(address) {
-		d.dialect, shown = postgres{}, "PostgreSQL" // the address may hold a password
+		shown = "PostgreSQL" // the address may hold a password
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", shown, err)
+	}
+	dir, err := fs.Sub(migrations, "migrations")
+	if err == nil {
+		err = d.migrate(ctx, dir)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("bring %s up to date: %w", shown, err), d.Close())
+	}
+	return d, nil
+}
+
+// connect takes the tables as they are.
+func connect(address string) (d *DB, err error) {
+	d = &DB{turn: make(chan struct{}, 1)}
+	if IsPostgres(address) {
+		d.dialect = postgres{}
 		d.write, d.read, err = openPostgres(address)
 	} else {
 		d.dialect = inFile{}
 		d.write, d.read, err = openSQLite(address)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", shown, err)
-	}
-	if err := d.migrate(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("bring %s up to date: %w", shown, err), d.Close())
-	}
-	return d, nil
+	return d, err
 }
 
 func openSQLite(path string) (write, read *sql.DB, err error) {
@@ -93,11 +106,7 @@ func dsn(path, lock string) string {
 	return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
 }
 
-func (d *DB) migrate(ctx context.Context) error {
-	dir, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return err
-	}
+func (d *DB) migrate(ctx context.Context, dir fs.FS) error {
 	p, err := d.dialect.migrations(d.write, dir)
 	if err != nil {
 		return err
