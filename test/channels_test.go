@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"image"
 	pngenc "image/png"
+	"io"
 	"net/http"
 	"regexp"
 	"strings"
@@ -347,6 +348,26 @@ func signedIn(t *testing.T, base, login, password string) *http.Client {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// page is what a client is shown, be it that something is wrong; "" when it gets no page within a few seconds.
+func page(client *http.Client, url string) string {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return ""
+	}
+	r, err := client.Do(req)
+	if err != nil {
+		return ""
+	}
+	defer r.Body.Close()
+	raw, err := io.ReadAll(r.Body)
+	if err != nil {
+		return ""
+	}
+	return string(raw)
 }
 
 // TestChatDropsAndKills: a resident's connection drops ten times, and the server is killed with -9 three times in mid-chat, while an operator answers every line. Both sides

@@ -667,23 +667,3 @@ func (s *served) metric(name string) float64 {
 	}
 	return v
 }
-
-// page is what a client is shown, be it that something is wrong; "" when it gets no page within a few seconds.
-func page(client *http.Client, url string) string {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return ""
-	}
-	r, err := client.Do(req)
-	if err != nil {
-		return ""
-	}
-	defer r.Body.Close()
-	raw, err := io.ReadAll(r.Body)
-	if err != nil {
-		return ""
-	}
-	return string(raw)
-}
