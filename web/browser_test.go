@@ -2,10 +2,14 @@ package web
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -202,6 +206,7 @@ func TestPagesInBrowser(t *testing.T) {
 	c.size(1440, 810, false)
 	c.open("/wall")
 	c.shot("wall-small")
+	c.alarmsFit("wall-alarms")
 	c.size(360, 740, false)
 	c.open("/wall")
 	c.shot("wall-phone")
@@ -290,5 +295,42 @@ func TestPagesInBrowser(t *testing.T) {
 	c.size(1920, 1080, false)
 	c.open("/wall")
 	c.shot("wall-english")
+	c.alarmsFit("wall-english-alarms")
 	fmt.Fprintln(os.Stderr, "pictures are in", c.shots)
+}
+
+// alarmsFit wants every alarm to be read to its end on the wall, where two of them stand in its head.
+func (c *chrome) alarmsFit(picture string) {
+	c.Helper()
+	raw, err := os.ReadFile("words/zh/base.json")
+	if err != nil {
+		c.Fatal(err)
+	}
+	var words map[string]string
+	if err := json.Unmarshal(raw, &words); err != nil {
+		c.Fatal(err)
+	}
+	var alarms []Alarm
+	for _, key := range slices.Sorted(maps.Keys(words)) {
+		if what, ok := strings.CutPrefix(key, "alarm."); ok && what != "since" {
+			alarms = append(alarms, Alarm{what, c.now})
+		}
+	}
+	if len(alarms) < 10 {
+		c.Fatalf("%d alarms in the words", len(alarms))
+	}
+	for two := range slices.Chunk(alarms, 2) {
+		c.set(func() { c.alarms = two })
+		c.open("/wall")
+		if cut := c.eval(`Array.from(document.querySelectorAll(".w-alarm")).filter(e => e.scrollWidth > e.clientWidth).map(e => e.textContent.trim()).join("; ")`); cut != "" {
+			c.Errorf("cut off on the wall: %s", cut)
+		}
+		if shown := c.eval(`document.querySelectorAll(".w-alarm").length`); shown != strconv.Itoa(len(two)) {
+			c.Errorf("%s alarms are shown, want %d", shown, len(two))
+		}
+		if slices.ContainsFunc(two, func(a Alarm) bool { return a.What == "search_lost" }) {
+			c.shot(picture)
+		}
+	}
+	c.set(func() { c.alarms = nil })
 }

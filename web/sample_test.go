@@ -43,7 +43,8 @@ type sample struct {
 	empty   bool
 	stale   time.Duration
 	hurt    string // put into every text
-	people  int    // how many are owed; -1: as drawn
+	alarms  []Alarm
+	people  int // how many are owed; -1: as drawn
 	listen  map[chan struct{}]bool
 	state   string // of the desk
 	asked   []any
@@ -190,6 +191,7 @@ func (s *sample) Now(ctx context.Context) (Wall, error) {
 		}
 		w.Quarters = append(w.Quarters, n)
 	}
+	w.Alarms = s.alarms
 	if s.hurt != "" {
 		w.Alarms = []Alarm{{"x" + s.hurt, s.now}}
 	}
