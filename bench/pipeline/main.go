@@ -39,7 +39,8 @@ func main() {
 	events := flag.Int("events", 200_000, "events a round")
 	profile := flag.String("cpuprofile", "", "file for a profile of this process")
 	rate := flag.Float64("rate", 50, "calls a second, for visible")
-	last := flag.Duration("last", time.Minute, "how long they come, for visible")
+	warm := flag.Duration("warm", time.Minute, "how long they come before they count, for visible: servers that have just started compile what they do often")
+	last := flag.Duration("last", time.Minute, "how long they count, for visible")
 	seats := flag.Int("seats", 200, "operators' phones, for visible")
 	flag.Parse()
 	if os.Getenv("GOGC") == "" {
@@ -61,7 +62,7 @@ func main() {
 		what = []string{"outbox"}
 	}
 	for _, w := range what {
-		if err := run(context.Background(), w, job{*rounds, *events, *seats, *rate, *last}, os.Stdout); err != nil {
+		if err := run(context.Background(), w, job{*rounds, *events, *seats, *rate, *warm, *last}, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, "pipeline:", err)
 			os.Exit(1)
 		}
@@ -72,7 +73,7 @@ func main() {
 type job struct {
 	rounds, events, seats int
 	rate                  float64
-	last                  time.Duration
+	warm, last            time.Duration
 }
 
 // servers are where deploy/services/with says.
@@ -110,7 +111,7 @@ func run(ctx context.Context, what string, j job, out io.Writer) error {
 		if err := v.find("YINGDA_TEST_KAFKA", "YINGDA_TEST_ELASTICSEARCH", "YINGDA_TEST_POSTGRES"); err != nil {
 			return err
 		}
-		return visible(ctx, v, j.rate, j.last, j.seats, out)
+		return visible(ctx, v, j.rate, j.warm, j.last, j.seats, out)
 	}
 	return fmt.Errorf("there is no measurement named %q", what)
 }

@@ -39,7 +39,8 @@ type watch struct {
 	calls   map[string]hangup  // those that were found and count
 	late    time.Duration      // how long after its time a call began, at most
 	ends    map[string]int     // of all that were found, by outcome
-	failed  []error
+	failed  []error            // of those that count
+	early   int                // others that failed
 }
 
 // waiting is a call that has ended and was not found yet.
@@ -63,9 +64,13 @@ func (w *watch) began(late time.Duration) {
 	w.late = max(w.late, late)
 }
 
-func (w *watch) fail(err error) {
+func (w *watch) fail(err error, counts bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !counts {
+		w.early++
+		return
+	}
 	w.failed = append(w.failed, err)
 }
 
@@ -81,7 +86,7 @@ func (w *watch) open() []string {
 
 // visible measures, with the whole program as a process of its own on the real servers and so many calls a second coming in, how long after a caller has hung up a plain
 // search of Elasticsearch finds the contact, ended and with its outcome. Nobody asks Elasticsearch to refresh.
-func visible(ctx context.Context, v servers, rate float64, last time.Duration, seats int, out io.Writer) (err error) {
+func visible(ctx context.Context, v servers, rate float64, warm, last time.Duration, seats int, out io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "yingda-visible")
 	if err != nil {
 		return err
@@ -136,32 +141,37 @@ func visible(ctx context.Context, v servers, rate float64, last time.Duration, s
 			return err
 		}
 	}
-	w, err := measureVisible(ctx, s, v.elastic+"/"+name, rate, last, out)
+	w, err := measureVisible(ctx, s, v.elastic+"/"+name, rate, warm, last, out)
 	return errors.Join(err, stages(ctx, v.kafka, name+".intake", w.calls, out))
 }
 
-func measureVisible(ctx context.Context, s *rig.Server, index string, rate float64, last time.Duration, out io.Writer) (*watch, error) {
-	const warm = 10 * time.Second
+func measureVisible(ctx context.Context, s *rig.Server, index string, rate float64, warm, last time.Duration, out io.Writer) (*watch, error) {
 	w := &watch{waiting: map[string]waiting{}, calls: map[string]hangup{}, ends: map[string]int{}}
 	calls := int(rate * (warm + last).Seconds())
 	looking, over := context.WithCancel(ctx)
 	defer over()
 	var all, looker sync.WaitGroup
 	looker.Go(func() { w.look(looking, index) })
-	before := cpu(s.Pid())
 	begun := time.Now()
+	var before map[string]float64
 	for i := range calls {
 		due := begun.Add(time.Duration(float64(i) / rate * float64(time.Second)))
 		time.Sleep(time.Until(due))
+		counts := due.Sub(begun) >= warm
+		if counts && before == nil {
+			before = cpu(s.Pid())
+		}
 		all.Go(func() {
-			w.began(time.Since(due))
-			if err := w.call(s.SIP, i, due.Sub(begun) >= warm); err != nil {
-				w.fail(err)
+			if counts {
+				w.began(time.Since(due))
+			}
+			if err := w.call(s.SIP, i, counts); err != nil {
+				w.fail(err, counts)
 			}
 		})
 	}
 	all.Wait()
-	wall := time.Since(begun)
+	wall := time.Since(begun) - warm
 	after := cpu(s.Pid())
 	for limit := time.Now().Add(patience); len(w.open()) > 0 && time.Now().Before(limit); {
 		time.Sleep(probe)
@@ -178,8 +188,8 @@ func measureVisible(ctx context.Context, s *rig.Server, index string, rate float
 	for _, c := range w.calls {
 		took = append(took, rig.Milliseconds(c.visible.Sub(c.at)))
 	}
-	_, _ = fmt.Fprintf(out, "BYE → visible in Elasticsearch: %d calls at %.0f a second, %d found, %d not within %s, %d failed; of %d after the first %s: p50 %.0f ms, p95 %.0f ms, p99 %.0f ms, longest %.0f ms (asked every %s)\n",
-		calls, rate, found, len(w.waiting), patience, len(w.failed), len(took), warm, rig.At(took, 0.5), rig.At(took, 0.95), rig.At(took, 0.99), rig.At(took, 1), probe)
+	_, _ = fmt.Fprintf(out, "BYE → visible in Elasticsearch: %d calls at %.0f a second, %d found, %d not within %s, %d failed (%d in the first %s); of %d after that: p50 %.0f ms, p95 %.0f ms, p99 %.0f ms, longest %.0f ms (asked every %s)\n",
+		calls, rate, found, len(w.waiting), patience, len(w.failed)+w.early, w.early, warm, len(took), rig.At(took, 0.5), rig.At(took, 0.95), rig.At(took, 0.99), rig.At(took, 1), probe)
 	_, _ = fmt.Fprintf(out, "  outcomes %v; no call began more than %.0f ms late\n", w.ends, rig.Milliseconds(w.late))
 	for _, who := range []string{"yingda", "Kafka", "Elasticsearch", "PostgreSQL", "phones", others} {
 		_, _ = fmt.Fprintf(out, "  %-14s %.0f %% of a core\n", who, 100*(after[who]-before[who])/wall.Seconds())
@@ -230,7 +240,7 @@ func (w *watch) look(ctx context.Context, index string) {
 			found, err := ended(ctx, index, part)
 			now := time.Now()
 			if err != nil && ctx.Err() == nil {
-				w.fail(err)
+				w.fail(err, true)
 			}
 			w.mu.Lock()
 			for id, outcome := range found {
@@ -269,7 +279,7 @@ func ended(ctx context.Context, index string, calls []string) (map[string]string
 		Hits struct {
 			Hits []struct {
 				Source struct {
-					ID      []string
+					ID      string // tokens with spaces between them
 					Outcome string
 				} `json:"_source"`
 			}
@@ -280,7 +290,7 @@ func ended(ctx context.Context, index string, calls []string) (map[string]string
 	}
 	found := map[string]string{}
 	for _, h := range a.Hits.Hits {
-		for _, id := range h.Source.ID { // one of them is the Call-ID
+		for _, id := range strings.Fields(h.Source.ID) { // one of them is the Call-ID
 			found[id] = h.Source.Outcome
 		}
 	}

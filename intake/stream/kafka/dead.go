@@ -169,7 +169,7 @@ func (d *DeadLetters) read(ctx context.Context, from int64, each func(l stream.L
 	for empty := 0; next < bounds[0].end; {
 		was := next
 		var broken error
-		err := d.log.scan(ctx, topic, 0, next, func(r *kafka.Record) bool {
+		err := d.log.scan(ctx, topic, 0, next, 1<<20, func(r *kafka.Record) bool {
 			next = r.Offset + 1
 			l, dropped, bad := letter(r)
 			if bad != nil {

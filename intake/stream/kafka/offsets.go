@@ -222,7 +222,7 @@ func (l *Log) boundsOf(ctx context.Context, topic string, partitions int) ([]bou
 // happened is when the event at an offset happened; zero when its header cannot be read.
 func (l *Log) happened(ctx context.Context, partition int, offset int64) (time.Time, error) {
 	var t time.Time
-	err := l.scan(ctx, l.config.Topic, partition, offset, func(r *kafka.Record) bool {
+	err := l.scan(ctx, l.config.Topic, partition, offset, 1, func(r *kafka.Record) bool {
 		for _, h := range r.Headers {
 			if h.Key == attribute+"time" {
 				t, _ = time.Parse(time.RFC3339Nano, string(h.Value))
@@ -234,16 +234,17 @@ func (l *Log) happened(ctx context.Context, partition int, offset int64) (time.T
 	return t, err
 }
 
-// scan hands over the records that one answer of a broker holds, from offset on, until each returns false.
-func (l *Log) scan(ctx context.Context, topic string, partition int, offset int64, each func(*kafka.Record) bool) error {
-	r, err := l.client.Fetch(ctx, &kafka.FetchRequest{Topic: topic, Partition: partition, Offset: offset, MinBytes: 1, MaxBytes: 1 << 20, MaxWait: time.Second})
+// scan hands over the records that one answer of a broker holds, from offset on, until each returns false. The answer holds the batch of records in which that offset is, and more
+// as long as it stays below most, in bytes. A record is good until each returns.
+func (l *Log) scan(ctx context.Context, topic string, partition int, offset, most int64, each func(*kafka.Record) bool) error {
+	r, err := l.client.Fetch(ctx, &kafka.FetchRequest{Topic: topic, Partition: partition, Offset: offset, MinBytes: 1, MaxBytes: most, MaxWait: time.Second})
 	if err != nil {
 		return err
 	}
 	if r.Error != nil {
 		return r.Error
 	}
-	for {
+	for more := true; ; { // to the end in any case: what is not closed keeps its 64 KiB from being used again
 		record, err := r.Records.ReadRecord()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -251,8 +252,13 @@ func (l *Log) scan(ctx context.Context, topic string, partition int, offset int6
 		if err != nil {
 			return err
 		}
-		if record.Offset >= offset && !each(record) { // a batch may begin before it
-			return nil
+		if more && record.Offset >= offset { // a batch may begin before it
+			more = each(record)
+		}
+		for _, part := range []kafka.Bytes{record.Key, record.Value} {
+			if part != nil {
+				_ = part.Close() // it is memory
+			}
 		}
 	}
 }
