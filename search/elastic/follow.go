@@ -12,11 +12,11 @@ import (
 // Batch is how many events Follow is best given at once, when there are so many: a contact's events come close together, and what one batch says of a document is one write.
 const Batch = 8000
 
-// What comes while people phone comes in ones and twos. Writing each by itself would cost Elasticsearch and us more than half of what all of it costs, and be no use to anybody, since it
-// is seen at the next refresh: after a batch began the next waits for apart, unless there are few to write at once. What comes after silence waits for nothing.
+// What comes while people phone comes in ones and twos. Writing each by itself is of no use to anybody, since it is seen at the next refresh, and each batch is three requests to Elasticsearch and a
+// commit: after a batch began the next waits for apart, unless there is much to write at once. What comes after silence waits for nothing.
 const (
 	apart = 100 * time.Millisecond
-	few   = 500 // records
+	much  = 500 // records
 )
 
 // settle is how long a batch that is in waits for the next one to be read before its positions are committed for themselves.
@@ -60,7 +60,7 @@ func (x *Index) Follow(ctx context.Context, r stream.Reader, batch int, each fun
 		}
 		if len(f.read) > 0 && f.free() {
 			wait := apart - time.Since(f.began)
-			if wait <= 0 || len(f.read) >= few {
+			if wait <= 0 || len(f.read) >= much {
 				f.begin(ctx)
 			} else if err := f.fetchFor(ctx, batch-len(f.read), wait); err != nil {
 				return f.end(ctx, err)

@@ -115,7 +115,9 @@ func newThread(p *Plane, now int64) (*thread, error) {
 // run is the media thread.
 func (t *thread) run() {
 	runtime.LockOSThread() // never unlocked: the system's thread ends with us, and its better place with it
-	prefer()
+	if err := prefer(); err != nil && t == t.plane.all[0] {
+		t.plane.log.Info("sound has no place before what else this machine does and may be late when it is busy: give the program CAP_SYS_NICE, or a limit of 1 for real-time priority", "err", err)
+	}
 	defer t.plane.threads.Done()
 	for !t.stop.Load() {
 		now := t.clock()

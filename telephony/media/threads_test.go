@@ -1,12 +1,15 @@
 package media
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"runtime"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"yingda/intake"
 	"yingda/telephony"
@@ -250,4 +253,30 @@ func FuzzPackets(f *testing.F) {
 
 func recID(round, i int) intake.RecordingID {
 	return intake.RecordingID(fmt.Sprintf("rec-%d-%d", round, i))
+}
+
+// TestPreferred: a media thread comes before everything that is not real time, and what it would start does not.
+func TestPreferred(t *testing.T) {
+	type place struct {
+		asked, read error
+		attr        *unix.SchedAttr
+	}
+	got := make(chan place)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		var p place
+		p.asked = prefer()
+		p.attr, p.read = unix.SchedGetAttr(0, 0)
+		got <- p
+	}()
+	p := <-got
+	if errors.Is(p.asked, unix.EPERM) {
+		t.Skip("no right to real time here")
+	}
+	if p.asked != nil || p.read != nil {
+		t.Fatal(p.asked, p.read)
+	}
+	if p.attr.Policy != unix.SCHED_RR || p.attr.Priority != 1 || p.attr.Flags&unix.SCHED_FLAG_RESET_ON_FORK == 0 {
+		t.Errorf("the thread has %+v", *p.attr)
+	}
 }
