@@ -54,9 +54,9 @@ func (a *App) openElastic() error {
 	return nil
 }
 
-// toldOf is what the books have of a subject, for the index.
-func (a *App) toldOf(ctx context.Context, id intake.Subject) ([]intake.Event, error) {
-	moments, err := a.books.Timeline(ctx, id)
+// toldOf is what the books have of subjects, for the index.
+func (a *App) toldOf(ctx context.Context, ids ...intake.Subject) ([]intake.Event, error) {
+	moments, err := a.books.Timeline(ctx, ids...)
 	if err != nil {
 		return nil, err
 	}

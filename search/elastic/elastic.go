@@ -91,9 +91,9 @@ type Options struct {
 	Logger     *slog.Logger                              // nil: slog.Default()
 	DeadLetter func(ctx context.Context, l Letter) error // takes what Elasticsearch will never take; nil: it is logged and left out
 	Pause      time.Duration                             // before the first try again, doubled up to 100 times as much; 0: 100 ms
-	// Earlier gives what was said of a subject before, in any order. It is asked when an event comes that is not its subject's first and there is no document: Retain has taken it
-	// out, and a matter that comes back has to come back whole. nil: the document begins with that event.
-	Earlier func(ctx context.Context, id intake.Subject) ([]intake.Event, error)
+	// Earlier gives what was said of subjects before, in any order. It is asked when events come that are not their subjects' first and there are no documents: Retain has taken them
+	// out, and a matter that comes back has to come back whole. nil: a document begins with that event.
+	Earlier func(ctx context.Context, ids ...intake.Subject) ([]intake.Event, error)
 }
 
 // Letter is an event that cannot get into the index. Neither it nor its reason is logged with what the event says.
@@ -115,7 +115,7 @@ type Index struct {
 	analyzer *search.Analyzer
 	log      *slog.Logger
 	letter   func(ctx context.Context, l Letter) error
-	earlier  func(ctx context.Context, id intake.Subject) ([]intake.Event, error)
+	earlier  func(ctx context.Context, ids ...intake.Subject) ([]intake.Event, error)
 	pause    time.Duration
 	some     int // events whose documents are written at once
 	client   *client

@@ -3,8 +3,8 @@ package elastic
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -232,24 +232,30 @@ func (g *generation) read(ctx context.Context, ask []*folding) error {
 		f.known = known{doc: found[f.id]}
 	}
 	if err == nil && g.x.earlier != nil {
-		for _, f := range ask {
-			if f.doc.ID == "" && !begins(&f.records[0].Event) {
-				err = errors.Join(err, g.bringBack(ctx, f))
-			}
-		}
+		err = g.bringBack(ctx, ask)
 	}
 	return err
 }
 
-// bringBack makes a document that is not in the index what it was before the records.
-func (g *generation) bringBack(ctx context.Context, f *folding) error {
-	events, err := g.x.earlier(ctx, f.id)
+// bringBack makes those documents that are not in the index and do not begin here what they were before the records.
+func (g *generation) bringBack(ctx context.Context, ask []*folding) error {
+	lost := map[intake.Subject]*folding{}
+	for _, f := range ask {
+		if f.doc.ID == "" && !begins(&f.records[0].Event) {
+			lost[f.id] = f
+		}
+	}
+	if len(lost) == 0 {
+		return nil
+	}
+	events, err := g.x.earlier(ctx, slices.Collect(maps.Keys(lost))...)
 	if err != nil {
-		return fmt.Errorf("search index: what was said of %s before: %w", f.id, err)
+		return fmt.Errorf("search index: what was said of %d subjects before: %w", len(lost), err)
 	}
 	slices.SortFunc(events, func(a, b intake.Event) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	for _, e := range events {
-		if !slices.ContainsFunc(f.records, func(r *stream.Record) bool { return r.Event.Sequence == e.Sequence }) { // they are yet to change it
+		f := lost[e.Subject]
+		if f != nil && !slices.ContainsFunc(f.records, func(r *stream.Record) bool { return r.Event.Sequence == e.Sequence }) { // they are yet to change it
 			search.Apply(&f.doc, e)
 		}
 	}
