@@ -240,14 +240,7 @@ func TestKilledTwentyTimes(t *testing.T) {
 	case <-time.After(40 * time.Second):
 		_ = phones.cmd.Process.Kill()
 	}
-	waitFor(t, "every contact to end", 90*time.Second, func() bool {
-		for _, e := range s.contacts() {
-			if e.Outcome == nil {
-				return false
-			}
-		}
-		return true
-	})
+	s.ended(90 * time.Second)
 	must, sent := promised(t, trace)
 	if len(must) < 100 {
 		t.Fatalf("only %d calls got an answer from us; the test proves nothing\n%s", len(must), tail(s.logs.String(), 30))

@@ -99,12 +99,26 @@ func (s *served) call(number string, hold time.Duration) {
 	run(s.t, "sipp", "-sf", abs, "-inf", fields, "-i", "127.0.0.1", "-p", freePort(s.t), "-s", number, "-d", fmt.Sprint(hold.Milliseconds()), "-m", "1", "-nostdin", "-timeout", "30s", "-timeout_error", s.sip).wait(s.t, 30*time.Second)
 }
 
-// allEnded waits until no contact is open.
+// open is how many contacts have not ended.
+func (s *served) open() (n int) {
+	for _, e := range s.contacts() {
+		if e.Outcome == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// ended waits until every contact has ended.
+func (s *served) ended(within time.Duration) {
+	s.t.Helper()
+	waitFor(s.t, "every contact to end", within, func() bool { return s.open() == 0 })
+}
+
+// allEnded waits for that as long as calls whose phones are gone take.
 func (s *served) allEnded() {
 	s.t.Helper()
-	waitFor(s.t, "every contact to end", 40*time.Second, func() bool {
-		return !slices.ContainsFunc(s.contacts(), func(e web.Entry) bool { return e.Outcome == nil })
-	})
+	s.ended(40 * time.Second)
 }
 
 func TestCommandsOfNoFolder(t *testing.T) {

@@ -10,19 +10,6 @@ import (
 	"time"
 )
 
-// ended waits until every contact has ended.
-func (s *served) ended(within time.Duration) {
-	s.t.Helper()
-	waitFor(s.t, "every contact to end", within, func() bool {
-		for _, e := range s.contacts() {
-			if e.Outcome == nil {
-				return false
-			}
-		}
-		return true
-	})
-}
-
 // TestOnServers: one machine on the three real servers. Every call that got an answer is in the books once, in Kafka and in Elasticsearch.
 func TestOnServers(t *testing.T) {
 	o := newOffice(t)

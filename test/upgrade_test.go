@@ -2,6 +2,7 @@ package test
 
 import (
 	"database/sql"
+	"errors"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -19,13 +20,26 @@ func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	s := newServed(t, storetest.Previous(t))
 	before, numbers := map[intake.ContactID]intake.Outcome{}, map[intake.ContactID]string{}
-	s.rows("SELECT id, outcome, number FROM contacts", func(scan func(...any)) {
+	db, err := sql.Open("sqlite", filepath.Join(s.data, "yingda.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := db.Query("SELECT id, outcome, number FROM contacts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
 		var id intake.ContactID
 		var outcome intake.Outcome
 		var number string
-		scan(&id, &outcome, &number)
+		if err := rows.Scan(&id, &outcome, &number); err != nil {
+			t.Fatal(err)
+		}
 		before[id], numbers[id] = outcome, number
-	})
+	}
+	if err := errors.Join(rows.Err(), rows.Close(), db.Close()); err != nil {
+		t.Fatal(err)
+	}
 	s.start()
 	waitFor(t, "the calls that were cut off to be ended", 30*time.Second, func() bool { return s.open() == 1 })
 	s.audited()
@@ -66,39 +80,4 @@ func TestUpgrade(t *testing.T) {
 	s.call("12345", time.Second)
 	waitFor(t, "the next call to be in the books", 10*time.Second, func() bool { return len(s.contacts()) == len(numbers)+1 })
 	s.audited()
-}
-
-// open is how many contacts have not ended.
-func (s *served) open() (n int) {
-	for _, e := range s.contacts() {
-		if e.Outcome == nil {
-			n++
-		}
-	}
-	return n
-}
-
-// rows reads the tables of a program that does not run.
-func (s *served) rows(query string, each func(scan func(...any))) {
-	s.t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(s.data, "yingda.db"))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer db.Close()
-	rows, err := db.Query(query)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		each(func(into ...any) {
-			if err := rows.Scan(into...); err != nil {
-				s.t.Fatal(err)
-			}
-		})
-	}
-	if err := rows.Err(); err != nil {
-		s.t.Fatal(err)
-	}
 }

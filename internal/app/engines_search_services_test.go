@@ -83,19 +83,14 @@ func (a *App) runs(t *testing.T, c *consumer, position func(context.Context) ([]
 		defer close(done)
 		c.run(ctx)
 	}()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	until(t, c.name+" has what the log has", func() bool {
 		ends, err := a.stream().Ends(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}
 		at, err := position(ctx)
-		if err == nil && len(at) == 1 && at[0].Offset >= ends[0].Offset {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s is at %v of %v: %v", c.name, at, ends, err)
-		}
-	}
+		return err == nil && len(at) == 1 && at[0].Offset >= ends[0].Offset
+	})
 	stop()
 	<-done
 }
